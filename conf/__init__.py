@@ -1,0 +1,1 @@
+"""The Hydra configuration; a wheel carries it as neuroexp/conf."""

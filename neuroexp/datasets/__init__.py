@@ -1,0 +1,1 @@
+"""One function per learning problem: from a recording to a `Fold`."""

@@ -1,0 +1,82 @@
+"""HD-sEMG: from a decomposed recording to a fold of windows labelled with motor-unit discharges."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from neuroexp import segments, signals
+from neuroexp.fold import Fold
+from neuroexp.recording import Recording
+
+
+def hdsemg(
+    recording: Recording,
+    window: int,
+    step: int,
+    fold: int,
+    seed: int,
+    label: segments.Label,
+    split: segments.Splitter,
+    rate_hz: float,
+    band_hz: tuple[float, float] | None,
+    align: bool,
+    max_lag_ms: float,
+    batch_size: int,
+) -> Fold:
+    """Cut the recording into windows of `window` samples, `step` apart, and label them with the motor units' discharges.
+
+    With `align` every spike train is moved to the peak of its spike-triggered-average energy, within +-`max_lag_ms`,
+    estimated on samples and discharges of the training windows alone. `band_hz` filters the signal first; None leaves it
+    raw. Raises ValueError for a recording without discharges or with another sampling rate than `rate_hz`.
+    """
+    name = recording.name
+    if not recording.spike_trains:
+        raise ValueError(f"{name}: there are no spike trains, dataset=hdsemg needs a decomposed recording")
+    if recording.rate_hz != rate_hz:
+        raise ValueError(
+            f"{name}: sampled at {recording.rate_hz:g} Hz, but dataset.rate_hz is {rate_hz:g}; "
+            f"set dataset.rate_hz={recording.rate_hz:g} to count window and step in its samples"
+        )
+    for unit, train in enumerate(recording.spike_trains, start=1):
+        if not len(train):
+            raise ValueError(
+                f"{name}: motor unit {unit} has no discharge; leave it out with recording.discard_units=[{unit}]"
+            )
+    for key, value in (("window", window), ("step", step), ("dataset.batch_size", batch_size)):
+        if value < 1:
+            raise ValueError(f"{key}={value} must be at least 1")
+
+    signal = recording.signal if band_hz is None else signals.bandpass(recording.signal, rate_hz, *band_hz)
+    n_samples = len(signal)
+    starts = segments.window_starts(n_samples, window, step)
+    timeline = segments.Timeline(n_samples, rate_hz, recording.spike_trains, recording.force)
+    parts = split(starts, window, timeline, fold)
+
+    trains = list(recording.spike_trains)
+    lags = np.zeros(len(trains), dtype=np.int64)
+    if align:
+        seen = segments.coverage(n_samples, starts[parts.train], window) > 0
+        lags = signals.muap_lags(signal, trains, round(max_lag_ms * rate_hz / 1000), seen)
+        trains = signals.shift(trains, lags, n_samples)
+    labels = label(trains, starts, window, step)
+    overlapping, samples_seen = segments.overlap_audit(n_samples, starts, window, parts.train, parts.test)
+    used = np.concatenate([parts.train, parts.validation, parts.test])
+    return Fold(
+        signal=signal,
+        starts=starts,
+        window=window,
+        labels=labels,
+        split=parts,
+        batch_size=batch_size,
+        seed=seed,
+        facts={
+            "positive_rate": float(labels[used].mean()),
+            "units": len(trains),
+            "windows": len(used),
+            "windows_left_out": len(starts) - len(used),
+            "test_windows_overlapping_train": overlapping,
+            "test_samples_seen_in_train": samples_seen,
+            "mean_absolute_lag_ms": float(np.abs(lags).mean() * 1000 / rate_hz),
+        },
+        source=recording.with_spike_trains(trains),
+    )

@@ -1,0 +1,152 @@
+"""Pictures of a run, as matplotlib figures that need no display."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from neuroexp.recording import Recording
+from neuroexp.signals import spike_triggered_average
+
+# Okabe and Ito's colours, told apart by colour-blind readers
+BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#8C8C8C"
+
+
+def _figure(width: float, height: float, title: str, recording: Recording) -> Figure:
+    figure = Figure(figsize=(width, height), layout="constrained", dpi=110)
+    label = recording.name
+    if recording.simulated and "simulated" not in label:
+        label += " (simulated)"
+    figure.suptitle(f"{title} · {label}", fontsize=11)
+    return figure
+
+
+def _bare(axes: object) -> None:
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)  # type: ignore[attr-defined]
+
+
+def loss_curves(history: Sequence[Mapping[str, float]], recording: Recording) -> Figure:
+    """Return training and validation loss per epoch, the tested epoch marked."""
+    figure = _figure(7, 4, "Loss", recording)
+    axes = figure.subplots()
+    epochs = [row["epoch"] + 1 for row in history]
+    losses = [row["val/loss"] for row in history]
+    axes.plot(epochs, [row.get("train/loss", np.nan) for row in history], color=GREY, label="training")
+    axes.plot(epochs, losses, color=BLUE, label="validation")
+    if losses:
+        best = int(np.argmin(losses))
+        axes.plot(epochs[best], losses[best], "o", color=BLUE)
+        axes.annotate(
+            f"tested: epoch {epochs[best]:g}",
+            (epochs[best], losses[best]),
+            (0, 8),
+            textcoords="offset points",
+            ha="center",
+            va="bottom",
+            fontsize=9,
+        )
+    axes.set(xlabel="epoch", ylabel="binary cross-entropy")
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False)
+    _bare(axes)
+    return figure
+
+
+def raster(
+    recording: Recording, centres: NDArray[np.int64], truth: NDArray[np.bool_], predicted: NDArray[np.bool_]
+) -> Figure:
+    """Return true and predicted discharges of each motor unit in the test windows, over the force."""
+    units = truth.shape[1]
+    figure = _figure(11, 1.8 + 0.32 * units, "Discharges in the test windows", recording)
+    time_s = centres / recording.rate_hz
+    axes = figure.subplots()
+    if recording.force is not None:
+        behind = axes.twinx()
+        every = slice(None, None, max(1, len(recording.force) // 4000))
+        behind.fill_between(
+            np.arange(len(recording.force))[every] / recording.rate_hz,
+            recording.force[every],
+            color=GREY,
+            alpha=0.2,
+            lw=0,
+        )
+        behind.set_ylabel("force (% MVC)")
+        behind.set_ylim(bottom=0)
+        behind.spines["top"].set_visible(False)
+        axes.set_zorder(behind.get_zorder() + 1)
+        axes.patch.set_visible(False)
+    for unit in range(units):
+        hit, miss, false = (
+            truth[:, unit] & predicted[:, unit],
+            truth[:, unit] & ~predicted[:, unit],
+            ~truth[:, unit] & predicted[:, unit],
+        )
+        for chosen, colour, offset in ((hit, BLUE, 0.0), (miss, ORANGE, 0.0), (false, RED, 0.28)):
+            axes.vlines(
+                time_s[chosen],
+                unit + 1 + offset - 0.3,
+                unit + 1 + offset + 0.02 + 0.28 * (offset == 0),
+                color=colour,
+                lw=0.8,
+            )
+    handles = [
+        axes.plot([], [], color=colour, label=label)[0]
+        for colour, label in ((BLUE, "found"), (ORANGE, "missed"), (RED, "false"))
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
+    axes.set(
+        xlabel="time (s)",
+        ylabel="motor unit",
+        yticks=range(1, units + 1),
+        ylim=(0.4, units + 0.8),
+        xlim=(0, recording.duration_s),
+    )
+    axes.spines["top"].set_visible(False)
+    return figure
+
+
+def f1_per_unit(rows: Sequence[Mapping[str, float]], recording: Recording) -> Figure:
+    """Return F1, precision and sensitivity of each motor unit; a unit that misses 10 % or more is drawn pale."""
+    figure = _figure(max(5, 1.5 + 0.6 * len(rows)), 4, "Test scores per motor unit", recording)
+    axes = figure.subplots()
+    units = np.array([row["unit"] for row in rows])
+    values = np.nan_to_num([row["f1"] for row in rows])
+    pale = [0.95 if row["miss_rate"] < 0.1 else 0.4 for row in rows]
+    for unit, value, alpha in zip(units, values, pale, strict=True):
+        axes.bar(unit, value, color=BLUE, alpha=alpha, width=0.7)
+    axes.plot(units, [row["precision"] for row in rows], "^", color=ORANGE, label="precision")
+    axes.plot(units, [row["sensitivity"] for row in rows], "v", color=GREEN, label="sensitivity")
+    axes.bar(0, 0, color=BLUE, label="F1 (pale: misses 10 % or more)")
+    axes.set(xlabel="motor unit", ylabel="score", ylim=(0, 1.02), xlim=(0.3, len(rows) + 0.7), xticks=units)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    _bare(axes)
+    return figure
+
+
+def action_potentials(recording: Recording, most: int = 8, span_s: float = 0.015) -> Figure:
+    """Return the spike-triggered averages on the electrode grid, the `most` units with the most discharges."""
+    order = np.argsort([-len(train) for train in recording.spike_trains])[:most]
+    units = sorted(int(unit) for unit in order)
+    grid = recording.grid if recording.grid is not None else np.arange(recording.signal.shape[1])[:, None]
+    half = round(span_s * recording.rate_hz)
+    lags = np.arange(-half, half + 1)
+    figure = _figure(1.2 + 1.7 * len(units), 5.5, "Spike-triggered averages", recording)
+    panels = figure.subplots(1, len(units), squeeze=False)[0]
+    rows, columns = np.nonzero(grid >= 0)
+    across = np.linspace(-0.45, 0.45, len(lags))
+    for axes, unit in zip(panels, units, strict=True):
+        average = spike_triggered_average(recording.signal, recording.spike_trains[unit], lags)
+        average = average - average.mean(axis=0)
+        peak = np.abs(average).max()
+        for row, column in zip(rows, columns, strict=True):
+            axes.plot(
+                column + across, -row + 0.9 * average[:, grid[row, column]] / max(peak, 1e-12), color=BLUE, lw=0.7
+            )
+        axes.set_title(f"unit {unit + 1}\n±{peak:.0f} µV", fontsize=9)
+        axes.set_axis_off()
+    figure.supxlabel(f"each trace: ±{1000 * span_s:g} ms around the discharge, rows along the fibres", fontsize=9)
+    return figure

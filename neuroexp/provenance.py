@@ -1,0 +1,89 @@
+"""What it takes to know a run again: a key over its configuration, and the code, packages and machine behind it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+from neuroexp import __version__
+
+# What a key leaves out: where things lie, what is reported, on which device it runs.
+LOGISTICS = {"data", "output", "tracking", "report", "experiment"}
+PLACES = {"default_root_dir", "dirpath", "accelerator", "devices", "missing"}
+
+
+def configuration_key(config: Mapping[str, Any]) -> str:
+    """Return a digest of the scientific part of a resolved configuration and of the files that it names.
+
+    Equal keys mean equal scores are expected; moving a recording, the outputs or the device does not change the key, a
+    changed recording does.
+    """
+    science = {name: value for name, value in config.items() if name not in LOGISTICS}
+    return hashlib.sha256(json.dumps([__version__, _scientific(science)], sort_keys=True).encode()).hexdigest()[:20]
+
+
+def _scientific(node: Any) -> Any:
+    if isinstance(node, Mapping):
+        kept = {name: value for name, value in node.items() if name not in PLACES}
+        return {name: _digest(value) if name == "path" else _scientific(value) for name, value in kept.items()}
+    if isinstance(node, list):
+        return [_scientific(value) for value in node]
+    return node
+
+
+def _digest(path: str | None) -> str | None:
+    """Return the digest of a file's bytes; a missing file stays its name, the reader will say what is wrong."""
+    if not path or not Path(path).expanduser().is_file():
+        return path
+    file = Path(path).expanduser()
+    status = file.stat()
+    return _file_digest(str(file), status.st_size, status.st_mtime_ns)
+
+
+@cache
+def _file_digest(path: str, size: int, changed_ns: int) -> str:
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@cache
+def revision() -> dict[str, str]:
+    """Return tags with the git revision of this code, and whether it was changed since; empty outside a checkout."""
+    folder = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", "-C", folder, *words], capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        git(
+            "ls-files", "--error-unmatch", Path(__file__).name
+        )  # installed into somebody's repository is not a checkout
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", "../conf")
+        return {"mlflow.source.git.commit": git("rev-parse", "HEAD"), "git.changed": str(bool(changed)).lower()}
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+
+
+@cache
+def environment() -> dict[str, Any]:
+    """Return Python, packages and hardware."""
+    import torch  # noqa: PLC0415 - too slow to import for --help
+
+    return {
+        "neuroexp": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        "packages": dict(sorted((d.metadata["Name"], d.version) for d in distributions())),
+    }

@@ -1,0 +1,110 @@
+"""`Recording`: what every reader and simulator returns, and the checks that each one passes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """One multichannel recording with what is known of its motor units.
+
+    Raises ValueError, naming the recording and the channel or motor unit (counted from 1), when a value is not finite, a
+    channel is flat, the grid does not fit the channels, or a discharge lies outside the signal.
+    """
+
+    name: str
+    signal: NDArray[np.float32]  # (time, channel), microvolts
+    rate_hz: float
+    sha256: str  # of the source file, or of the settings of a simulator
+    grid: NDArray[np.int64] | None = None  # (row, column) -> channel, -1 for no electrode; rows along the fibres
+    spike_trains: tuple[NDArray[np.int64], ...] = ()  # one array of increasing, 0-based samples per motor unit
+    force: NDArray[np.float32] | None = None  # (time,), percent of the maximum voluntary contraction
+    simulated: bool = False
+
+    def __post_init__(self) -> None:
+        signal = self.signal
+        if signal.ndim != 2 or signal.dtype != np.float32:
+            raise ValueError(
+                f"{self.name}: the signal is {signal.dtype} of shape {signal.shape}, not float32 (time, channel)"
+            )
+        if not np.isfinite(self.rate_hz) or self.rate_hz <= 0:
+            raise ValueError(f"{self.name}: the sampling rate is {self.rate_hz} Hz, it must be positive")
+        if len(signal) < 2:
+            raise ValueError(f"{self.name}: the signal has {len(signal)} samples, there is nothing to decode")
+        self._check_channels()
+        if self.grid is not None and sorted(self.grid[self.grid >= 0]) != list(range(signal.shape[1])):
+            raise ValueError(f"{self.name}: the grid does not name each of the {signal.shape[1]} channels once")
+        for unit, train in enumerate(self.spike_trains, start=1):
+            if len(train) and (train[0] < 0 or train[-1] >= len(signal)):
+                outside = train[0] if train[0] < 0 else train[-1]
+                raise ValueError(
+                    f"{self.name}: motor unit {unit} has a discharge at sample {outside}, outside 0 to {len(signal) - 1}"
+                )
+            if np.any(np.diff(train) <= 0):
+                raise ValueError(
+                    f"{self.name}: the discharges of motor unit {unit} do not increase, or one is there twice"
+                )
+        if self.force is not None and self.force.shape != (len(signal),):
+            raise ValueError(f"{self.name}: the force has {len(self.force)} samples, the signal {len(signal)}")
+        for array in (signal, self.force, *self.spike_trains):
+            if array is not None:
+                array.setflags(write=False)
+
+    def _check_channels(self) -> None:
+        low, high = self.signal.min(axis=0), self.signal.max(axis=0)  # NaN and infinity both show in the extremes
+        broken = np.flatnonzero(~np.isfinite(low) | ~np.isfinite(high))
+        if len(broken):
+            channel = int(broken[0])
+            sample = int(np.argmin(np.isfinite(self.signal[:, channel])))
+            raise ValueError(
+                f"{self.name}: channel {channel + 1} is not finite, first at sample {sample} ({_listed(broken)}); "
+                f"leave it out with recording.discard_channels=[{_numbers(broken)}]"
+            )
+        flat = np.flatnonzero(low == high)
+        if len(flat):
+            raise ValueError(
+                f"{self.name}: {_listed(flat)} flat; leave it out with recording.discard_channels=[{_numbers(flat)}]"
+            )
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return len(self.signal) / self.rate_hz
+
+    def with_spike_trains(self, spike_trains: Sequence[NDArray[np.int64]]) -> Recording:
+        """Return the same recording with other spike trains."""
+        return replace(self, spike_trains=tuple(spike_trains))
+
+
+def keep(count: int, discard: Sequence[int], what: str, name: str) -> NDArray[np.int64]:
+    """Return the 0-based indices that stay when the 1-based numbers in `discard` are left out of `count`.
+
+    Raises ValueError when a number is not there or when nothing stays; `what` ("channel") and `name` go into the sentence.
+    """
+    absent = [number for number in discard if not 1 <= number <= count]
+    if absent:
+        raise ValueError(f"{name}: there is no {what} {absent[0]} to discard, they are numbered 1 to {count}")
+    kept = np.setdiff1d(np.arange(count), np.asarray(discard, dtype=np.int64) - 1)
+    if not len(kept):
+        raise ValueError(f"{name}: discarding all {count} {what}s leaves nothing")
+    return kept
+
+
+def without_channels(grid: NDArray[np.int64], kept: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the grid (row, column) renumbered after only the channels `kept` stay; the others become -1."""
+    renumbered = np.full(max(int(grid.max()), int(kept.max())) + 2, -1)
+    renumbered[kept] = np.arange(len(kept))
+    return renumbered[grid]  # index -1 is the extra last place, which stays -1
+
+
+def _numbers(indices: NDArray[np.intp]) -> str:
+    return ",".join(str(index + 1) for index in indices)
+
+
+def _listed(indices: NDArray[np.intp]) -> str:
+    return f"channel {indices[0] + 1} is" if len(indices) == 1 else f"channels {_numbers(indices)} are"

@@ -1,0 +1,1 @@
+"""Readers and simulators, one per file: each has `read(...) -> Recording`."""

@@ -1,0 +1,1 @@
+"""One LightningModule per learning problem: loss, optimiser, scores, tables and figures."""

@@ -1,0 +1,139 @@
+"""Shared recordings and the command line as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.io
+
+from neuroexp.fetch import fetch
+from neuroexp.recording import Recording
+from neuroexp.recordings import hdsemg_simulated
+
+ROOT = Path(__file__).parent.parent
+
+
+@dataclass
+class Outcome:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    folder: Path
+
+    @property
+    def text(self) -> str:
+        """The output with its line breaks undone, so that a wrapped sentence can be found."""
+        return " ".join(self.out.split())
+
+    def results(self) -> list[dict]:
+        """The results of the latest launch."""
+        launches = sorted(
+            (path for path in (self.folder / "outputs").iterdir() if path.name[:2] == "20"),
+            key=lambda path: path.stat().st_mtime_ns,
+        )
+        found = [*launches[-1].glob("result.json"), *launches[-1].glob("*/result.json")]
+        return sorted((json.loads(path.read_text()) for path in found), key=lambda result: result["job"])
+
+
+@pytest.fixture
+def neuroexp(tmp_path: Path) -> Callable[..., Outcome]:
+    """Run `python -m neuroexp ...` in an empty folder, as a real process."""
+
+    def run(*words: str, folder: Path = tmp_path, **environment: str) -> Outcome:
+        done = subprocess.run(
+            [sys.executable, "-m", "neuroexp", *words],
+            cwd=folder,
+            env=os.environ | {"PYTHONWARNINGS": "default", **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+        return Outcome(done.returncode, done.stdout, folder)
+
+    return run
+
+
+# A short, strong recording: the smallest that all splits can cut.
+SMALL = ("recording.duration_s=12", "recording.units=4", "trainer=smoke")
+
+
+@pytest.fixture(scope="session")
+def simulated() -> Recording:
+    """The default simulated recording."""
+    return hdsemg_simulated.read()
+
+
+@pytest.fixture(scope="session")
+def sample_recording() -> Path:
+    """The openhdemg sample recording, downloaded once; tests of it are skipped offline."""
+    folder = Path(os.environ.get("NEUROEXP_DATA", ROOT / "data"))
+    try:
+        return fetch(folder)
+    except RuntimeError as error:
+        pytest.skip(f"the sample recording cannot be downloaded: {error}")
+
+
+def cell(*values: object, shape: tuple[int, ...] | None = None) -> np.ndarray:
+    """Return a MATLAB cell array."""
+    cells = np.empty(len(values), dtype=object)
+    for place, value in enumerate(values):
+        cells[place] = value
+    return cells.reshape(shape or (len(values), 1))
+
+
+def write_otb(path: Path, recording: Recording, **changes: object) -> Path:
+    """Write a recording the way OTBioLab+ exports it; `changes` replace variables."""
+    n_samples, n_channels = recording.signal.shape
+    spikes = np.zeros((n_samples, len(recording.spike_trains)), dtype=np.float32)
+    for unit, train in enumerate(recording.spike_trains):
+        spikes[train, unit] = 1
+    columns = [recording.signal, spikes]
+    texts = [f"Muscle - AUX 3 - GR08MM1305 ({i + 1})[uV]" for i in range(n_channels)]
+    prefixes = ["", "1 - 4 - "]
+    texts += [f"{prefixes[i % 2]}Decomposition of Muscle - GR08MM1305 ({i + 1})[a.u]" for i in range(spikes.shape[1])]
+    columns.append(spikes)
+    texts += [f"Source for decomposition of Muscle - GR08MM1305 ({i + 1})[a.u]" for i in range(spikes.shape[1])]
+    if recording.force is not None:
+        columns.append(recording.force[:, None])
+        texts.append("acquired data[ %(MVC)]")
+    contents = {
+        "Data": cell(np.concatenate(columns, axis=1), shape=(1, 1)),
+        "Description": cell(*texts),
+        "SamplingFrequency": np.array([[recording.rate_hz]]),
+        "OTBFile": "unknown",
+    } | changes
+    scipy.io.savemat(path, {name: value for name, value in contents.items() if value is not None}, format="5")
+    return path
+
+
+def write_demuse(path: Path, recording: Recording, **changes: object) -> Path:
+    """Write a recording the way DEMUSE stores its results; `changes` replace variables."""
+    assert recording.grid is not None
+    grid = recording.grid
+    signals = np.empty(grid.shape, dtype=object)
+    for row, column in np.ndindex(grid.shape):
+        channel = grid[row, column]
+        signals[row, column] = np.empty((0, 0)) if channel < 0 else recording.signal[None, :, channel].astype(float)
+    contents = {
+        "SIG": signals,
+        "MUPulses": cell(*(train[None] + 1 for train in recording.spike_trains), shape=(1, -1)),
+        "fsamp": recording.rate_hz,
+        "discardChannelsVec": np.zeros(grid.shape),
+        "ref_signal": recording.force[None] if recording.force is not None else np.empty((0, 0)),
+        "startSIGInt": 2.0,
+        "stopSIGInt": 8.0,
+        "IED": 8,
+    } | changes
+    scipy.io.savemat(path, {name: value for name, value in contents.items() if value is not None}, format="5")
+    return path

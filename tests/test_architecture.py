@@ -1,0 +1,119 @@
+"""Who may import whom, and every configuration composes."""
+
+import ast
+import itertools
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_module
+from omegaconf import OmegaConf
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "neuroexp"
+
+# module or folder -> what of ours it may import
+OURS = {
+    "recording": set(),
+    "signals": set(),
+    "segments": set(),
+    "scores": set(),
+    "cost": set(),
+    "matfile": set(),
+    "fetch": set(),
+    "callbacks": set(),
+    "tracking": set(),
+    "launch": set(),
+    "provenance": {"__version__"},
+    "models": {"models"},
+    "plots": {"recording", "signals"},
+    "fold": {"segments"},
+    "recordings": {"recording", "signals", "matfile"},
+    "datasets": {"recording", "signals", "segments", "fold"},
+    "tasks": {"scores", "plots"},
+    "__main__": {"launch", "provenance", "tracking", "cost", "callbacks"},
+}
+# library -> the only places that know it
+LIBRARIES = {
+    "hydra": {"__main__", "launch"},
+    "omegaconf": {"__main__"},
+    "mlflow": {"tracking"},
+    "pytorch_lightning": {"__main__", "fold", "tasks", "callbacks"},
+    "matplotlib": {"plots", "tasks"},
+}
+
+
+def imports(path: Path) -> set[str]:
+    """Return the dotted names that a file imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_follow_the_design(path):
+    place = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    for name in imports(path):
+        first, *rest = name.split(".")
+        if first == "neuroexp":
+            assert rest[0] in OURS[place], f"{place} imports {name}"
+        elif first in LIBRARIES:
+            assert place in LIBRARIES[first], f"{place} imports {name}"
+
+
+def options(group: str) -> list[str]:
+    folder = ROOT / "conf" / group
+    return sorted(str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml"))
+
+
+def compose_with(*overrides: str):
+    with initialize_config_module("neuroexp.conf", version_base="1.3"):
+        return compose("config", overrides=list(overrides))
+
+
+GROUPS = ("dataset", "recording", "model", "task", "optimizer", "split", "label", "trainer", "experiment")
+
+
+@pytest.mark.parametrize(
+    ("group", "option"), list(itertools.chain.from_iterable(((g, o) for o in options(g)) for g in GROUPS))
+)
+def test_every_option_composes_and_names_something_that_exists(group, option):
+    from hydra.utils import get_object
+
+    config = compose_with(f"{group}={option}")
+    assert isinstance(config.window, int)
+    assert isinstance(config.step, int)
+
+    def targets(node):
+        if OmegaConf.is_dict(node):
+            if "_target_" in node:
+                yield node["_target_"]
+            for key in node:
+                if not OmegaConf.is_missing(node, key) and not OmegaConf.is_interpolation(node, key):
+                    yield from targets(node[key])
+
+    for target in targets(config):
+        assert callable(get_object(target))
+
+
+def test_the_command_line_wins_over_dataset_and_experiment():
+    config = compose_with("dataset=hdsemg", "model=mtdcnn", "window=37", "split=random", "recording=otb")
+    assert (config.window, config.step) == (37, 10)
+    assert config.model._target_.endswith("MTDCNN")
+    assert config.split._target_.endswith("random")
+    experiment = compose_with("experiment=mldrsnet/window_step", "trainer=smoke")
+    assert experiment.trainer.max_epochs == 1
+    assert experiment.experiment == "mldrsnet/window_step"
+
+
+def test_paper_training_is_the_published_one():
+    config = compose_with("trainer=paper")
+    assert config.trainer.max_epochs == 100
+    assert "early_stopping" not in config.trainer.callbacks
+    assert (config.optimizer.lr, config.optimizer.weight_decay, config.dataset.batch_size) == (1e-4, 1e-6, 64)

@@ -1,0 +1,125 @@
+"""Networks: every yaml has its file, every network its shape, gradients and published size."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from torch import nn
+
+from neuroexp import cost
+from neuroexp.models.mldcnn import MLDCNN
+from neuroexp.models.mldrsnet import RSBUCW, MLDRSNet
+from neuroexp.models.mtdcnn import MTDCNN
+
+ROOT = Path(__file__).parent.parent
+NAMES = sorted(path.stem for path in (ROOT / "conf" / "model").glob("*.yaml"))
+
+
+def build(name: str, window: int = 60, n_outputs: int = 15) -> nn.Module:
+    config = OmegaConf.load(ROOT / "conf" / "model" / f"{name}.yaml")
+    return instantiate(config, n_channels=64, window=window, n_outputs=n_outputs)
+
+
+def test_every_yaml_has_its_file_and_every_file_its_yaml():
+    files = sorted(path.stem for path in (ROOT / "neuroexp" / "models").glob("*.py") if path.stem != "__init__")
+    assert files == NAMES
+
+
+@pytest.mark.parametrize("n_outputs", [1, 5])
+@pytest.mark.parametrize("window", [20, 37, 140])
+@pytest.mark.parametrize("name", NAMES)
+def test_shape_and_gradients(name, window, n_outputs):
+    model = build(name, window, n_outputs)
+    x = torch.randn(4, window, 64).transpose(1, 2)  # as gathered: not contiguous
+    logits = model(x)
+    assert logits.shape == (4, n_outputs)
+    logits.sum().backward()
+    for parameter in model.parameters():
+        assert parameter.grad is not None
+        assert torch.isfinite(parameter.grad).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_bfloat16_autocast(name):
+    model = build(name).eval()
+    x = torch.randn(3, 64, 60)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        low = model(x).float()
+    torch.testing.assert_close(low, model(x), atol=0.1, rtol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("name", "window", "published"),
+    [
+        ("mldrsnet", 20, 12_575_695),
+        ("mldrsnet", 140, 12_575_695),
+        ("mldcnn", 20, 184_783),
+        ("mldcnn", 60, 348_623),
+        ("mldcnn", 100, 512_463),
+        ("mldcnn", 140, 676_303),
+        ("mtdcnn", 20, 1_681_999),
+        ("mtdcnn", 60, 4_139_599),
+        ("mtdcnn", 100, 6_597_199),
+        ("mtdcnn", 140, 9_054_799),
+    ],
+)
+def test_parameters(name, window, published):
+    assert cost.parameters(build(name, window)) == published
+
+
+def test_mldrsnet_macs():
+    assert cost.macs(build("mldrsnet", 20), torch.randn(1, 64, 20)) == pytest.approx(729e6, rel=0.001)
+
+
+def test_macs_refuse_layers_that_the_counter_skips():
+    with pytest.raises(ValueError, match="does not count GRU"):
+        cost.macs(nn.GRU(4, 4), torch.randn(2, 1, 4))
+
+
+def test_ms_per_window_is_measured_and_leaves_the_mode():
+    model = build("mldcnn", 20).train()
+    assert 0 < cost.ms_per_window(model, torch.randn(1, 64, 20), budget_s=0.02) < 1000
+    assert model.training
+
+
+@pytest.mark.parametrize("window", [20, 60])
+def test_mtdcnn_equals_separate_branches(window):
+    torch.manual_seed(0)
+    model = MTDCNN(64, window, 7).eval()
+    x = torch.randn(5, 64, window)
+    shared = model.stem(x)
+    separate = torch.cat([model.branch(unit).eval()(shared) for unit in range(7)], dim=1)
+    torch.testing.assert_close(model(x), separate, atol=1e-6, rtol=1e-5)
+
+
+def test_mtdcnn_branch_gradients_are_separate():
+    model = MTDCNN(8, 20, 3).eval()
+    model(torch.randn(2, 8, 20))[:, 1].sum().backward()
+    touched = model.branches[0].weight.grad.reshape(3, -1).abs().sum(dim=1) > 0
+    assert touched.tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize("network", [MLDCNN, MTDCNN])
+def test_a_window_too_short_names_the_smallest_valid_one(network):
+    with pytest.raises(ValueError, match="window=15 is too short.*16 samples"):
+        network(64, 15, 3)
+    assert network(64, 16, 3)(torch.randn(2, 64, 16)).shape == (2, 3)
+
+
+def test_mldrsnet_takes_the_shortest_window():
+    assert MLDRSNet(4, 1, 2).eval()(torch.randn(2, 4, 1)).shape == (2, 2)
+
+
+def test_rsbu_shrinks_softly():
+    torch.manual_seed(0)
+    unit = RSBUCW(4, 4, 1).eval()
+    x = torch.randn(2, 4, 6, 6)
+    residual = unit.residual(x)
+    size = residual.abs().mean(dim=(2, 3))
+    alpha = unit.attention(size)
+    assert ((alpha > 0) & (alpha < 1)).all()
+    threshold = (alpha * size)[:, :, None, None]
+    expected = torch.sign(residual) * torch.relu(residual.abs() - threshold)
+    torch.testing.assert_close(unit(x), torch.relu(expected + x))

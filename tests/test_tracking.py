@@ -1,0 +1,155 @@
+"""The store, on real SQLite: safe to open at once, written in batches, asked for what is finished."""
+
+import json
+import subprocess
+import sys
+import zlib
+from base64 import b64decode
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from neuroexp import provenance
+from neuroexp.tracking import Store
+
+
+@pytest.fixture
+def uri(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/a folder/mlflow.db"
+
+
+def open_store(uri: str, tmp_path: Path) -> Store:
+    return Store(uri, str(tmp_path / "a folder" / "artifacts"), "scratch")
+
+
+def test_a_run_is_finished_only_when_it_was_ended_so(uri, tmp_path):
+    store = open_store(uri, tmp_path)
+    for key, status in (("a", "FINISHED"), ("b", "FAILED"), ("c", "KILLED")):
+        run = store.start("name", key, "sweep", {"window": 20}, {})
+        run.metrics({"test/f1": 0.5})
+        assert store.finished(key, "later") is None
+        run.end(status)
+    store.start("name", "d", "sweep", {}, {})  # as after a SIGKILL: still RUNNING
+    assert store.finished("a", "later")["scores"] == {"test/f1": 0.5}
+    assert [store.finished(key, "later") for key in "bcd"] == [None] * 3
+    [row] = store.runs()
+    assert (row["window"], row["test/f1"], row["tag.sweep"]) == ("20", 0.5, "later")
+
+
+def test_a_run_that_mlflow_calls_finished_but_was_never_tested_does_not_count(uri, tmp_path):
+    store = open_store(uri, tmp_path)
+    run = store.start("name", "key", "sweep", {}, {})
+    store.client.set_terminated(run.run_id, "FINISHED")
+    assert store.finished("key", "later") is None
+
+
+def test_everything_written_is_there(uri, tmp_path):
+    store = open_store(uri, tmp_path)
+    run = store.start("name", "key", "sweep", {"window": 20, "model": "mldcnn"}, {"git.changed": "false"})
+    for epoch in range(2500):  # more than one batch of MLflow
+        run.metrics({"val/loss": 1 / (epoch + 1), "val/f1": float("nan"), "train/loss": float("inf")}, epoch)
+    run.text("a: 1", "config.yaml")
+    with run.folder() as folder:
+        (folder / "plots").mkdir()
+        (folder / "plots" / "x.png").write_bytes(b"png")
+    run.dataset("a recording", "0123456789abcdef0123", {"units": 5})
+    run.end("FINISHED")
+    history = store.client.get_metric_history(run.run_id, "val/loss")
+    assert [point.step for point in history] == list(range(2500))
+    stored = store.client.get_run(run.run_id)
+    assert set(stored.data.metrics) == {"val/loss"}  # no NaN, no infinity
+    assert stored.data.params == {"window": "20", "model": "mldcnn"}
+    assert stored.inputs.dataset_inputs[0].dataset.digest == "0123456789abcdef"
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    mlflow.artifacts.download_artifacts(run_id=run.run_id, dst_path=str(kept), tracking_uri=uri)
+    assert (kept / "config.yaml").read_text() == "a: 1"
+    assert (kept / "plots" / "x.png").read_bytes() == b"png"
+
+
+def test_the_saved_view_of_a_sweep_can_be_read_back_and_old_ones_go(uri, tmp_path):
+    store = open_store(uri, tmp_path)
+    for number in range(25):
+        store.save_view(f"2026-{number:02}", ["window"], ["test/f1", "val/f1"])
+    tags = store.client.get_experiment(store.experiment_id).tags
+    views = sorted(key for key in tags if key.startswith("mlflow.sharedViewState."))
+    assert views == [f"mlflow.sharedViewState.neuroexp-2026-{number:02}" for number in range(5, 25)]
+    view = json.loads(tags[views[-1]])
+    assert isinstance(view["createdAt"], int)  # MLflow drops the view otherwise
+    state = json.loads(zlib.decompress(b64decode(view["state"].removeprefix("deflate;"))))
+    assert state["selectedColumns"] == [
+        "params.`window`",
+        "metrics.`test/f1`",
+        "metrics.`val/f1`",
+        "attributes.`Dataset`",
+    ]
+    assert state["searchFilter"] == "tags.`sweep` = '2026-24'"
+    assert store.link("2026-24") == (
+        "http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning&viewStateShareKey=neuroexp-2026-24"
+    )
+
+
+def test_a_deleted_experiment_is_named(uri, tmp_path):
+    store = open_store(uri, tmp_path)
+    store.client.delete_experiment(store.experiment_id)
+    with pytest.raises(ValueError, match="'scratch' is deleted"):
+        open_store(uri, tmp_path)
+
+
+def test_four_workers_open_a_fresh_store_at_once(uri, tmp_path):
+    script = (
+        "import sys; from neuroexp.tracking import Store\n"
+        "store = Store(sys.argv[1], sys.argv[2], 'scratch')\n"
+        "run = store.start('name', sys.argv[3], 'sweep', {'window': 20}, {})\n"
+        "run.metrics({'test/f1': 1.0}); run.end('FINISHED')\n"
+    )
+    words = [sys.executable, "-c", script, uri, str(tmp_path / "artifacts")]
+    workers = [subprocess.Popen([*words, str(number)], stderr=subprocess.PIPE, text=True) for number in range(4)]
+    errors = [worker.communicate(timeout=120)[1] for worker in workers]
+    assert [worker.returncode for worker in workers] == [0] * 4, errors
+    store = open_store(uri, tmp_path)
+    assert sorted(row["tag.neuroexp.key"] for row in store.runs()) == list("0123")
+    assert len({store.client.get_experiment_by_name("scratch").experiment_id}) == 1
+
+
+def config(**changes) -> dict:
+    base = {
+        "window": 20,
+        "recording": {"path": None, "snr_db": 20},
+        "trainer": {"max_epochs": 1, "accelerator": "auto", "default_root_dir": "here"},
+        "output": "here",
+        "tracking": {"uri": "a"},
+        "report": ["test/f1"],
+    }
+    return base | changes
+
+
+def test_the_key_depends_on_the_science_alone():
+    key = provenance.configuration_key(config())
+    assert key == provenance.configuration_key(config(output="there", tracking={"uri": "b"}, report=[]))
+    moved = {"max_epochs": 1, "accelerator": "gpu", "default_root_dir": "there"}
+    assert key == provenance.configuration_key(config(trainer=moved))
+    assert key != provenance.configuration_key(config(window=21))
+    assert key != provenance.configuration_key(config(trainer=moved | {"max_epochs": 2}))
+
+
+def test_the_key_follows_the_bytes_of_a_recording_not_its_place(tmp_path):
+    def key(path: Path) -> str:
+        return provenance.configuration_key(config(recording={"path": str(path)}))
+
+    one, same, other = (tmp_path / name for name in ("one.mat", "same.mat", "other.mat"))
+    one.write_bytes(b"signal")
+    same.write_bytes(b"signal")
+    other.write_bytes(b"another")
+    assert key(one) == key(same) != key(other)
+    before = key(one)
+    one.write_bytes(b"signal, edited")
+    assert key(one) != before
+
+
+def test_revision_and_environment_are_known():
+    environment = provenance.environment()
+    assert environment["packages"]["torch"].startswith("2.")
+    revision = provenance.revision()
+    assert revision == {} or len(revision["mlflow.source.git.commit"]) == 40
