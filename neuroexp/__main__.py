@@ -165,6 +165,7 @@ def train(cfg: DictConfig, run: Run) -> dict[str, float]:
     scores = tested | {f"data/{name}": float(value) for name, value in fold.facts.items()}
     scores |= {
         "time/fit_s": fitted - ready,
+        "time/test_s": done - fitted,
         "time/s_per_epoch": (fitted - ready) / len(epochs.history),
         "time/epochs": len(epochs.history),
         "cost/parameters": cost.parameters(model),
