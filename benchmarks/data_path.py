@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -84,12 +84,19 @@ def peak_over_signal(kind: str, window: int) -> float:
 
 
 def grow(kind: str, window: int) -> int:
-    """Return the growth of this process's peak memory in KiB over one epoch, the recording included."""
-    Fold(*_tiny())  # what the libraries take on first use is not the data path's
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    """Return the growth of this process's peak memory in KiB over one epoch, the recording included (Linux only)."""
+    for _ in Fold(*_tiny()).train_dataloader():
+        pass  # what the libraries take on first use is not the data path's
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
+    before = _status_kib("VmRSS")
     for _ in make(kind, window)():
         pass
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    return _status_kib("VmHWM") - before
+
+
+def _status_kib(name: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 
 
 def _tiny() -> tuple[Any, ...]:

@@ -54,7 +54,7 @@ def bare() -> float:
             for x, y in fold.train_dataloader():
                 loss = binary_cross_entropy_with_logits(model(x), y)
                 optimizer.zero_grad()
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
             model.eval()
             with torch.no_grad():

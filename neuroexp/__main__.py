@@ -142,7 +142,7 @@ def train(cfg: DictConfig, run: Run) -> dict[str, float]:
     run.dataset(fold.source.name, fold.source.sha256, fold.facts)
     model = instantiate(cfg.model, **fold.shape)
     task = instantiate(cfg.task, _partial_=True)(model=model)
-    task.train_rate = fold.labels[torch.from_numpy(fold.split.train)].mean(dim=0)
+    task.train_rate = fold.labels[fold.split.train].mean(dim=0)
 
     log.info("%s: %s, %s", fold.source.name, fold.shape, fold.facts)
     log.info("%s", model)
@@ -161,7 +161,7 @@ def train(cfg: DictConfig, run: Run) -> dict[str, float]:
     best.unlink()  # its weights go to the run as a plain state_dict
     done = time.perf_counter()
 
-    window = fold.windows(torch.from_numpy(fold.split.test[:1]).to(fold.signal.device))
+    window = fold.gather(fold.starts[fold.split.test[:1]])
     scores = tested | {f"data/{name}": float(value) for name, value in fold.facts.items()}
     scores |= {
         "time/fit_s": fitted - ready,

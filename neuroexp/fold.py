@@ -34,10 +34,12 @@ class Batches:
         fold, indices = self.fold, self.indices
         if self.generator is not None:
             indices = indices[torch.randperm(len(indices), generator=self.generator).to(indices.device)]
-        for number in range(len(self)):
-            high = None if number == len(self) - 1 else (number + 1) * self.batch_size
-            batch = indices[number * self.batch_size : high]
-            yield fold.windows(batch), fold.labels[batch]
+        sizes = [self.batch_size] * (len(self) - 1)
+        sizes.append(len(indices) - sum(sizes))
+        # permuted once per epoch, a batch is then a slice of each
+        parts = zip(fold.starts[indices].split(sizes), fold.labels[indices].split(sizes), strict=True)  # type: ignore[no-untyped-call]
+        for starts, labels in parts:
+            yield fold.gather(starts), labels
 
 
 class Fold(LightningDataModule):
@@ -77,10 +79,14 @@ class Fold(LightningDataModule):
         """What a network must know of the data."""
         return {"n_channels": self.signal.shape[1], "window": self.window, "n_outputs": self.labels.shape[1]}
 
-    def windows(self, indices: Tensor) -> Tensor:
-        """Return the windows (batch, channel, time) at `indices`."""
-        offsets = torch.arange(self.window, device=self.signal.device)
-        return self.signal[self.starts[indices, None] + offsets].transpose(1, 2)  # (B, W, C) -> (B, C, W)
+    def gather(self, starts: Tensor) -> Tensor:
+        """Return the windows (batch, channel, time) that begin at the samples `starts` (batch,)."""
+        n_samples, n_channels = self.signal.shape
+        size = self.window * n_channels
+        # In a time-major signal every window is one contiguous stretch: seen as overlapping rows, a batch is a row gather.
+        rows = self.signal.as_strided((n_samples - self.window + 1, size), (n_channels, 1))
+        batch = rows.index_select(0, starts)  # (B, W * C)
+        return batch.view(-1, self.window, n_channels).transpose(1, 2)  # (B, W, C) -> (B, C, W)
 
     def setup(self, stage: str) -> None:
         """Move the signal, starts and labels to the training device."""
@@ -102,7 +108,7 @@ class Fold(LightningDataModule):
 
 
 def training_statistics(
-    signal: NDArray[np.float32], starts: NDArray[np.int64], window: int, chunk: int = 1 << 14
+    signal: NDArray[np.float32], starts: NDArray[np.int64], window: int, chunk: int = 1 << 12
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return mean and standard deviation (channel,) over all samples of the windows at `starts`, without cutting them.
 

@@ -139,7 +139,7 @@ class Decomposition(LightningModule):
         from neuroexp import plots  # noqa: PLC0415 - matplotlib is needed once, at the end of a run
 
         recording = fold.source
-        centres = fold.starts[torch.from_numpy(fold.split.test)].cpu().numpy() + fold.window // 2
+        centres = fold.starts[fold.split.test].cpu().numpy() + fold.window // 2
         return {
             "loss": plots.loss_curves(history, recording),
             "raster": plots.raster(
