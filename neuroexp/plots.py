@@ -93,11 +93,12 @@ def raster(
                 color=colour,
                 lw=0.8,
             )
+    axes.vlines(time_s, 0.4, 0.52, color="black", lw=0.6)  # where there are test windows at all
     handles = [
         axes.plot([], [], color=colour, label=label)[0]
-        for colour, label in ((BLUE, "found"), (ORANGE, "missed"), (RED, "false"))
+        for colour, label in ((BLUE, "found"), (ORANGE, "missed"), (RED, "false"), ("black", "tested stretch"))
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
     axes.set(
         xlabel="time (s)",
         ylabel="motor unit",

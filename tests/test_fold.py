@@ -12,13 +12,13 @@ from neuroexp.fold import Batches, Fold, training_statistics
 from neuroexp.segments import Split
 
 
-def make(n_samples=4000, window=20, step=10, channels=3, batch_size=64, seed=0) -> tuple[np.ndarray, Fold]:
+def make(n_samples=4000, window=20, step=10, channels=3, batch_size=64, seed=0, order="C") -> tuple[np.ndarray, Fold]:
     rng = np.random.default_rng(seed)
     signal = (rng.standard_normal((n_samples, channels)) * [1, 50, 0.1] + [0, 1000, -3]).astype(np.float32)
     starts = segments.window_starts(n_samples, window, step)
     labels = (rng.random((len(starts), 2)) < 0.3).astype(np.float32)
     split = segments.random(starts, window, segments.Timeline(n_samples, 2048), 0, seed)
-    return signal, Fold(signal, starts, window, labels, split, batch_size, seed)
+    return signal, Fold(np.asarray(signal, order=order), starts, window, labels, split, batch_size, seed)
 
 
 @settings(max_examples=20, deadline=None)
@@ -32,8 +32,9 @@ def test_statistics_equal_those_of_cut_training_windows(window, step):
     np.testing.assert_allclose(std, cut.std(axis=0), rtol=1e-5)
 
 
-def test_batches_hold_the_right_windows_and_labels():
-    signal, fold = make()
+@pytest.mark.parametrize("order", ["C", "F"])  # filters return their result in the other order of memory
+def test_batches_hold_the_right_windows_and_labels(order):
+    signal, fold = make(order=order)
     standardised = (signal - fold.mean) / fold.std
     seen = []
     for x, y in fold.test_dataloader():

@@ -34,7 +34,7 @@ TWITCH_RANGE = 100.0  # twitch force of the last unit over that of the first
 MIN_RATE_HZ, PEAK_RATE_HZ, PEAK_RATE_DROP_HZ = 8.0, 35.0, 10.0
 MIN_ISI_S = 0.015
 FIBRES = (25, 2700)  # in the first and in the last recruited unit
-UV_PER_CURRENT = 60.0  # scales the tripole so that a strong contraction reads some hundred microvolts
+UV_PER_CURRENT = 20.0  # scales the tripole so that a strong contraction reads some hundred microvolts
 FIBRES_DRAWN = 24  # fibres that stand for all of a unit's, to keep the simulation fast
 
 
