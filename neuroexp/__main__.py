@@ -16,10 +16,10 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from hydra.types import RunMode
-from hydra.utils import instantiate
+from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from neuroexp import launch, provenance
+from neuroexp import launch, provenance, typecheck
 
 if TYPE_CHECKING:
     from neuroexp.tracking import Run
@@ -65,8 +65,9 @@ def job(cfg: DictConfig) -> float | None:
     """Train and test once, unless a finished run with the same key exists; a failure is reported, never raised."""
     began = time.perf_counter()
     hydra_config = HydraConfig.get()
+    sweeping = hydra_config.mode == RunMode.MULTIRUN
     result: dict[str, Any] = {
-        "job": hydra_config.job.num if hydra_config.mode == RunMode.MULTIRUN else 0,
+        "job": hydra_config.job.num if sweeping else 0,
         "name": title(cfg),
         "status": "failed",
         "scores": {},
@@ -74,8 +75,8 @@ def job(cfg: DictConfig) -> float | None:
         "log": str(Path(cfg.output) / "job.log"),
     }
     try:
-        check(cfg)
         _quiet()
+        check(cfg)
         _track(cfg, result)
     except (KeyboardInterrupt, SystemExit) as stop:  # Lightning turns Ctrl-C into SystemExit
         result["status"] = "killed"
@@ -84,11 +85,12 @@ def job(cfg: DictConfig) -> float | None:
         result["error"] = sentence(error)
         if "run_id" not in result:  # else it is in the log already, and with it in the run
             log.exception("the job failed before its run began")
-        console.error("%s failed: %s", result["name"], result["error"])
+        if sweeping:
+            console.error("%s failed: %s", result["name"], result["error"])
     finally:
         result["seconds"] = time.perf_counter() - began
         launch.write(cfg.output, result)
-    if result["status"] != "failed" and hydra_config.mode == RunMode.MULTIRUN:
+    if result["status"] != "failed" and sweeping:
         scores = [f"{name} {result['scores'].get(name, float('nan')):.3f}" for name in cfg.report]
         console.info("%s %s: %s", result["name"], result["status"], ", ".join(scores))
     return result["scores"].get(cfg.report[0])
@@ -208,6 +210,16 @@ def check(cfg: DictConfig) -> None:
         value = cfg[name]
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise ValueError(f"{name}={value} is no whole number of at least {least}")
+    _check_types(OmegaConf.to_container(cfg, resolve=True), "")
+
+
+def _check_types(node: Any, where: str) -> None:
+    """Check every value that is passed to a `_target_`, wherever it stands."""
+    if isinstance(node, dict):
+        if "_target_" in node:
+            typecheck.check(get_object(node["_target_"]), node, where)
+        for name, value in node.items():
+            _check_types(value, f"{where}.{name}" if where else name)
 
 
 def sentence(error: BaseException) -> str:

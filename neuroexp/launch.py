@@ -79,12 +79,13 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> None:
         cells = [_cell(row["scores"].get(key)) for key in columns]
         colour = {"failed": "red", "killed": "yellow"}.get(row["status"], "green")
         table.add_row(row["name"], *cells, _cell(row["seconds"], 1), f"[{colour}]{row['status']}[/]")
-    console.print()
-    console.print(table)
+    if len(rows) > 1 or rows[0]["status"] != "failed":
+        console.print()
+        console.print(table)
     for row in rows:
         if row["status"] == "failed":
             console.print(f"[red]{row['name']}[/]: {row['error']} (traceback in {row['log']})", markup=True)
-    linked = [row for row in rows if row.get("link")]
+    linked = [row for row in rows if row.get("link") and (len(rows) > 1 or row["status"] != "failed")]
     if linked:
         console.print()
         if linked[-1]["uri"].startswith("sqlite:"):

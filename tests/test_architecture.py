@@ -24,13 +24,14 @@ OURS = {
     "tracking": set(),
     "launch": set(),
     "provenance": {"__version__"},
+    "typecheck": set(),
     "models": {"models"},
     "plots": {"recording", "signals"},
     "fold": {"segments"},
     "recordings": {"recording", "signals", "matfile"},
     "datasets": {"recording", "signals", "segments", "fold"},
     "tasks": {"scores", "plots"},
-    "__main__": {"launch", "provenance", "tracking", "cost", "callbacks"},
+    "__main__": {"launch", "provenance", "typecheck", "tracking", "cost", "callbacks"},
 }
 # library -> the only places that know it
 LIBRARIES = {

@@ -140,6 +140,10 @@ MISTAKES = [
     (["dataset.batch_size=0"], "dataset.batch_size=0 must be at least 1"),
     (["task.threshold=2"], "task.threshold=2 is no probability"),
     (["optimizer.lr=-1"], "Invalid learning rate: -1"),
+    (["optimizer.lr=fast"], "optimizer.lr=fast must be a number"),
+    (["trainer.max_epochs=ten"], "trainer.max_epochs=ten must be a whole number or null"),
+    (["recording.mvc=null"], "recording.mvc=null must be a number"),
+    (["dataset.align=maybe"], "dataset.align=maybe must be true or false"),
 ]
 
 
