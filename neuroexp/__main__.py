@@ -91,7 +91,7 @@ def job(cfg: DictConfig) -> float | None:
         result["seconds"] = time.perf_counter() - began
         launch.write(cfg.output, result)
     if result["status"] != "failed" and sweeping:
-        scores = [f"{name} {result['scores'].get(name, float('nan')):.3f}" for name in cfg.report]
+        scores = [f"{launch.heading(name)} {result['scores'].get(name, float('nan')):.3f}" for name in cfg.report]
         console.info("%s %s: %s", result["name"], result["status"], ", ".join(scores))
     return result["scores"].get(cfg.report[0])
 

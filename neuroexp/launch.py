@@ -70,9 +70,7 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("run", no_wrap=True)
     for key in columns:
-        table.add_column(
-            key.removeprefix("test/").replace("baseline/f1_", "").replace("_share", ""), justify="right", no_wrap=True
-        )
+        table.add_column(heading(key), justify="right", no_wrap=True)
     table.add_column("seconds", justify="right")
     table.add_column("status")
     for row in rows:
@@ -93,6 +91,11 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> None:
                 f"mlflow server --workers 1 --backend-store-uri {linked[-1]['uri']}", markup=False, soft_wrap=True
             )
         console.print(linked[-1]["link"], markup=False, soft_wrap=True)
+
+
+def heading(score: str) -> str:
+    """Return a score's short name for people: `chance` for `baseline/f1_chance`."""
+    return score.split("/")[-1].removesuffix("_share").removeprefix("f1_")
 
 
 def _cell(value: float | None, digits: int = 3) -> str:
