@@ -95,7 +95,7 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> None:
 
 def heading(score: str) -> str:
     """Return a score's short name for people: `chance` for `baseline/f1_chance`."""
-    return score.split("/")[-1].removesuffix("_share").removeprefix("f1_")
+    return score.rsplit("/", maxsplit=1)[-1].removesuffix("_share").removeprefix("f1_")
 
 
 def _cell(value: float | None, digits: int = 3) -> str:
