@@ -21,8 +21,8 @@ bench: .venv/ready
 # torch first and alone: a looser request by another package could bring a second, larger build
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(RUN) -m pip install -q --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
-	$(RUN) -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(RUN) -m pip install -qq --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
+	$(RUN) -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
 clean:
