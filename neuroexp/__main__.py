@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)  # to the job's log
 console = logging.getLogger("console")  # to the terminal as well
 
+VIEW = ("recording", "model", "window", "step", "split", "fold")  # the parameters that MLflow shows as columns
 # What a run's name leaves out of what was typed, because the name says it already or it changes no score.
 UNNAMED = {
     "dataset",
@@ -106,11 +107,11 @@ def _track(cfg: DictConfig, result: dict[str, Any]) -> None:
     }
     shown |= {name: cfg[name] for name in ("window", "step", "fold", "seed")}
     store = Store(cfg.tracking.uri, cfg.tracking.artifacts, cfg.experiment)
-    store.save_view(launch.name(), ("recording", "model", "window", "step", "split", "fold"), cfg.report)
     result |= {"uri": cfg.tracking.uri, "link": store.link(launch.name())}
     key = provenance.configuration_key(OmegaConf.to_container(cfg, resolve=True))  # type: ignore[arg-type]
     if done := store.finished(key, launch.name()):
         result |= {"status": "skipped", **done}
+        store.save_view(launch.name(), VIEW, cfg.report)
         return
     run = store.start(result["name"], key, launch.name(), shown, provenance.revision())
     result["run_id"] = run.run_id
@@ -119,6 +120,7 @@ def _track(cfg: DictConfig, result: dict[str, Any]) -> None:
         result["scores"] = train(cfg, run)
         run.file(result["log"])
         run.end("FINISHED")
+        store.save_view(launch.name(), VIEW, cfg.report)  # MLflow keeps few: none for a launch without scores
         result["status"] = "finished"
     except BaseException as error:
         killed = isinstance(error, KeyboardInterrupt | SystemExit)
@@ -156,6 +158,8 @@ def train(cfg: DictConfig, run: Run) -> dict[str, float]:
     ready = time.perf_counter()
     trainer.fit(task, datamodule=fold)
     fitted = time.perf_counter()
+    if not epochs.history:
+        raise ValueError(f"trainer.max_epochs={cfg.trainer.max_epochs} trains nothing")
     best = Path(trainer.checkpoint_callback.best_model_path)
     if not best.is_file():
         raise ValueError("the validation loss was never a number: lower optimizer.lr")

@@ -76,13 +76,18 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> None:
     for row in rows:
         cells = [_cell(row["scores"].get(key)) for key in columns]
         colour = {"failed": "red", "killed": "yellow"}.get(row["status"], "green")
-        table.add_row(row["name"], *cells, _cell(row["seconds"], 1), f"[{colour}]{row['status']}[/]")
+        table.add_row(
+            row["name"],
+            *cells,
+            _cell(None if row["status"] == "skipped" else row["seconds"], 1),
+            f"[{colour}]{row['status']}[/]",
+        )
     if len(rows) > 1 or rows[0]["status"] != "failed":
         console.print()
         console.print(table)
     for row in rows:
         if row["status"] == "failed":
-            console.print(f"[red]{row['name']}[/]: {row['error']} (traceback in {row['log']})", markup=True)
+            console.print(f"[red]{row['name']}[/]: {row['error']} (traceback in {row['log']})", soft_wrap=True)
     linked = [row for row in rows if row.get("link") and (len(rows) > 1 or row["status"] != "failed")]
     if linked:
         console.print()

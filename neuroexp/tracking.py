@@ -26,7 +26,7 @@ from mlflow.exceptions import MlflowException
 
 KEY, SWEEP, DONE = "neuroexp.key", "sweep", "neuroexp.tested"
 VIEW = "neuroexp-"  # and the sweep's name: the key of its saved view
-VIEWS_KEPT = 20  # MLflow takes no more than forty, and people save their own
+VIEWS_KEPT = 30  # MLflow takes no more than forty, and people save their own
 SECTIONS = {"test": True, "val": True, "spread": False, "train": False, "baseline": False, "cost": False, "data": False}
 FLUSH_S = 1.0
 

@@ -143,6 +143,7 @@ MISTAKES = [
     (["optimizer.lr=fast"], "optimizer.lr=fast must be a number"),
     (["trainer.max_epochs=ten"], "trainer.max_epochs=ten must be a whole number or null"),
     (["recording.mvc=null"], "recording.mvc=null must be a number"),
+    (["trainer.max_epochs=0"], "trainer.max_epochs=0 trains nothing"),
     (["dataset.align=maybe"], "dataset.align=maybe must be true or false"),
 ]
 

@@ -126,6 +126,7 @@ def test_every_subject_gives_a_valid_recording(subject, mvc, contractions):
     [
         ({"mvc": 0}, "recording.mvc=0"),
         ({"units": 0}, "recording.units=0"),
+        ({"units": 61}, "recording.units=61 is outside 1 to 60"),
         ({"duration_s": 0.1}, "recording.duration_s=0.1"),
     ],
 )

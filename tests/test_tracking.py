@@ -70,11 +70,11 @@ def test_everything_written_is_there(uri, tmp_path):
 
 def test_the_saved_view_of_a_sweep_can_be_read_back_and_old_ones_go(uri, tmp_path):
     store = open_store(uri, tmp_path)
-    for number in range(25):
+    for number in range(35):
         store.save_view(f"2026-{number:02}", ["window"], ["test/f1", "val/f1"])
     tags = store.client.get_experiment(store.experiment_id).tags
     views = sorted(key for key in tags if key.startswith("mlflow.sharedViewState."))
-    assert views == [f"mlflow.sharedViewState.neuroexp-2026-{number:02}" for number in range(5, 25)]
+    assert views == [f"mlflow.sharedViewState.neuroexp-2026-{number:02}" for number in range(5, 35)]
     view = json.loads(tags[views[-1]])
     assert isinstance(view["createdAt"], int)  # MLflow drops the view otherwise
     state = json.loads(zlib.decompress(b64decode(view["state"].removeprefix("deflate;"))))
@@ -84,9 +84,9 @@ def test_the_saved_view_of_a_sweep_can_be_read_back_and_old_ones_go(uri, tmp_pat
         "metrics.`val/f1`",
         "attributes.`Dataset`",
     ]
-    assert state["searchFilter"] == "tags.`sweep` = '2026-24'"
-    assert store.link("2026-24") == (
-        "http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning&viewStateShareKey=neuroexp-2026-24"
+    assert state["searchFilter"] == "tags.`sweep` = '2026-34'"
+    assert store.link("2026-34") == (
+        "http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning&viewStateShareKey=neuroexp-2026-34"
     )
 
 

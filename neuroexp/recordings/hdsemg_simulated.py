@@ -254,7 +254,7 @@ def _check(
         ("duration_s", duration_s, 1, 600),
         ("contractions", contractions, 1, 60),
         ("pool_size", pool_size, 2, 500),
-        ("units", units, 1, 500),
+        ("units", units, 1, pool_size),
         ("isi_cov", isi_cov, 0, 1),
     ):
         if not low <= value <= high:
