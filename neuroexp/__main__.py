@@ -120,7 +120,6 @@ def _track(cfg: DictConfig, result: dict[str, Any]) -> None:
         result["scores"] = train(cfg, run)
         run.file(result["log"])
         run.end("FINISHED")
-        store.save_view(launch.name(), VIEW, cfg.report)  # MLflow keeps few: none for a launch without scores
         result["status"] = "finished"
     except BaseException as error:
         killed = isinstance(error, KeyboardInterrupt | SystemExit)
@@ -130,6 +129,7 @@ def _track(cfg: DictConfig, result: dict[str, Any]) -> None:
         run.text("".join(traceback.format_exception(error)), "traceback.txt")
         run.end("KILLED" if killed else "FAILED")
         raise
+    store.save_view(launch.name(), VIEW, cfg.report)  # MLflow keeps few: none for a launch without scores
 
 
 def train(cfg: DictConfig, run: Run) -> dict[str, float]:

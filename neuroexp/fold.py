@@ -67,9 +67,8 @@ class Fold(LightningDataModule):
         self.window, self.split, self.batch_size = window, split, batch_size
         self.facts, self.source = facts or {}, source
         self.mean, self.std = training_statistics(signal, starts[split.train], window)
-        standardised = np.subtract(
-            signal, self.mean, order="C"
-        )  # `gather` needs time-major memory, filters return other
+        # `gather` needs time-major memory, and filters return their result in another order
+        standardised = np.subtract(signal, self.mean, order="C")
         standardised /= self.std
         self.signal = torch.from_numpy(standardised)
         self.starts = torch.from_numpy(starts)

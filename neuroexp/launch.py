@@ -88,7 +88,7 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> None:
     for row in rows:
         if row["status"] == "failed":
             console.print(f"[red]{row['name']}[/]: {row['error']} (traceback in {row['log']})", soft_wrap=True)
-    linked = [row for row in rows if row.get("link") and (len(rows) > 1 or row["status"] != "failed")]
+    linked = [row for row in rows if row["status"] in ("finished", "skipped")]  # the others have no view
     if linked:
         console.print()
         if linked[-1]["uri"].startswith("sqlite:"):

@@ -61,9 +61,8 @@ class Recording:
         if len(broken):
             channel = int(broken[0])
             sample = int(np.argmin(np.isfinite(self.signal[:, channel])))
-            more = f", and so are others: {_numbers(broken)}" if len(broken) > 1 else ""
             raise ValueError(
-                f"{self.name}: channel {channel + 1} is not finite, first at sample {sample} (counted from 0){more}; "
+                f"{self.name}: channel {channel + 1} is not finite, first at sample {sample} (counted from 0); "
                 f"leave it out with recording.discard_channels=[{_numbers(broken)}]"
             )
         flat = np.flatnonzero(low == high)

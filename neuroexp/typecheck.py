@@ -22,9 +22,8 @@ def check(target: Callable[..., Any], values: Mapping[str, Any], where: str) -> 
     for name, value in values.items():
         kinds = _alternatives(hints.get(name))
         allowed = [kind for kind in kinds if kind in SCALARS]
-        plain = allowed and all(
-            inspect.isclass(kind) for kind in kinds
-        )  # a class that yaml cannot write does not matter
+        # a class that yaml cannot write, such as Tensor, does not matter
+        plain = allowed and all(inspect.isclass(kind) for kind in kinds)
         if plain and isinstance(value, tuple(SCALARS)) and not any(_fits(value, kind) for kind in allowed):
             raise ValueError(f"{where}.{name}={_shown(value)} must be {' or '.join(SCALARS[kind] for kind in allowed)}")
 
