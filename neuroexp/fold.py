@@ -38,8 +38,9 @@ class Batches:
         sizes.append(len(indices) - sum(sizes))
         # permuted once per epoch, a batch is then a slice of each
         parts = zip(fold.starts[indices].split(sizes), fold.labels[indices].split(sizes), strict=True)  # type: ignore[no-untyped-call]
+        windows = fold.windows()
         for starts, labels in parts:
-            yield fold.gather(starts), labels
+            yield windows.index_select(0, starts).mT, labels
 
 
 class Fold(LightningDataModule):
@@ -67,7 +68,7 @@ class Fold(LightningDataModule):
         self.window, self.split, self.batch_size = window, split, batch_size
         self.facts, self.source = facts or {}, source
         self.mean, self.std = training_statistics(signal, starts[split.train], window)
-        # `gather` needs time-major memory, and filters return their result in another order
+        # `windows` needs time-major memory, and filters return their result in another order
         standardised = np.subtract(signal, self.mean, order="C")
         standardised /= self.std
         self.signal = torch.from_numpy(standardised)
@@ -80,14 +81,15 @@ class Fold(LightningDataModule):
         """What a network must know of the data."""
         return {"n_channels": self.signal.shape[1], "window": self.window, "n_outputs": self.labels.shape[1]}
 
+    def windows(self) -> Tensor:
+        """Return every window of the signal as a view (start, time, channel): in time-major memory each is one stretch."""
+        n_samples, n_channels = self.signal.shape
+        size = (n_samples - self.window + 1, self.window, n_channels)
+        return self.signal.as_strided(size, (n_channels, n_channels, 1))
+
     def gather(self, starts: Tensor) -> Tensor:
         """Return the windows (batch, channel, time) that begin at the samples `starts` (batch,)."""
-        n_samples, n_channels = self.signal.shape
-        size = self.window * n_channels
-        # In a time-major signal every window is one contiguous stretch: seen as overlapping rows, a batch is a row gather.
-        rows = self.signal.as_strided((n_samples - self.window + 1, size), (n_channels, 1))
-        batch = rows.index_select(0, starts)  # (B, W * C)
-        return batch.view(-1, self.window, n_channels).transpose(1, 2)  # (B, W, C) -> (B, C, W)
+        return self.windows().index_select(0, starts).mT
 
     def setup(self, stage: str) -> None:
         """Move the signal, starts and labels to the training device."""
