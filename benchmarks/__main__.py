@@ -1,6 +1,6 @@
 """Run every benchmark: `python -m benchmarks`."""
 
-from benchmarks import data_path, overhead, precision
+from benchmarks import data_path, overhead, precision, preparation
 
-for benchmark in (data_path, overhead, precision):
+for benchmark in (data_path, preparation, overhead, precision):
     benchmark.main()

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from neuroexp import segments
+from neuroexp import segments, splits
 from neuroexp.fold import Fold
 
 SECONDS, CHANNELS, UNITS, BATCH, STEP = 60, 64, 15, 64, 10
@@ -57,7 +57,7 @@ def make(kind: str, window: int) -> Callable[[], Iterable[Any]]:
     starts = segments.window_starts(len(signal), window, STEP)
     labels = (rng.random((len(starts), UNITS)) < 0.05).astype(np.float32)
     everything = np.arange(len(starts))
-    split = segments.Split(everything, everything[:1], everything[:1])
+    split = splits.Split(everything, everything[:1], everything[:1])
     if kind == "fold":
         fold = Fold(signal, starts, window, labels, split, BATCH, 0)
         return fold.train_dataloader
@@ -88,13 +88,13 @@ def grow(kind: str, window: int) -> int:
     for _ in Fold(*_tiny()).train_dataloader():
         pass  # what the libraries take on first use is not the data path's
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
-    before = _status_kib("VmRSS")
+    before = status_kib("VmRSS")
     for _ in make(kind, window)():
         pass
-    return _status_kib("VmHWM") - before
+    return status_kib("VmHWM") - before
 
 
-def _status_kib(name: str) -> int:
+def status_kib(name: str) -> int:
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 
@@ -103,7 +103,7 @@ def _tiny() -> tuple[Any, ...]:
     signal = np.random.default_rng(0).standard_normal((100, 2)).astype(np.float32)
     starts = segments.window_starts(100, 20, 10)
     indices = np.arange(len(starts))
-    return signal, starts, 20, np.ones((len(starts), 1), np.float32), segments.Split(indices, indices, indices), 4, 0
+    return signal, starts, 20, np.ones((len(starts), 1), np.float32), splits.Split(indices, indices, indices), 4, 0
 
 
 def main() -> None:

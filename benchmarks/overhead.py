@@ -21,7 +21,7 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from neuroexp import segments
+from neuroexp import segments, splits
 from neuroexp.callbacks import Epochs
 from neuroexp.datasets.hdsemg import hdsemg
 from neuroexp.fold import Fold
@@ -36,7 +36,7 @@ EPOCHS, WINDOW = 10, 60
 def fresh() -> tuple[Fold, MLDCNN]:
     """Return the default fold and an untrained network, the same every time."""
     torch.manual_seed(0)
-    blocked = partial(segments.blocked, seed=0, block_s=1.0, shortest_block_s=0.4)
+    blocked = partial(splits.blocked, seed=0, block_s=1.0, shortest_block_s=0.4)
     recording = hdsemg_simulated.read()
     fold = hdsemg(recording, WINDOW, 10, 0, 0, segments.label_step, blocked, 2048, None, False, 20, 64)
     return fold, MLDCNN(**fold.shape)

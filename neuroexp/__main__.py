@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import logging
@@ -41,6 +42,7 @@ UNNAMED = {
     "tracking",
     "output",
     "data",
+    "cache",
 }
 
 
@@ -105,7 +107,9 @@ def _track(cfg: DictConfig, result: dict[str, Any]) -> None:
     shown = {
         name: choices[name] for name in ("dataset", "recording", "model", "split", "label", "trainer", "optimizer")
     }
-    shown |= {name: cfg[name] for name in ("window", "step", "fold", "seed")}
+    shown |= {name: cfg[name] for name in ("window", "step", "fold", "seed") if cfg[name] is not None}
+    if "label" not in cfg.dataset:
+        del shown["label"]
     store = Store(cfg.tracking.uri, cfg.tracking.artifacts, cfg.experiment)
     result |= {"uri": cfg.tracking.uri, "link": store.link(launch.name())}
     key = provenance.configuration_key(OmegaConf.to_container(cfg, resolve=True))  # type: ignore[arg-type]
@@ -178,10 +182,12 @@ def train(cfg: DictConfig, run: Run) -> dict[str, float]:
         "cost/macs": cost.macs(model.to(window.device), window),
         "cost/ms_per_window": cost.ms_per_window(model, window),
     }
+    with contextlib.suppress(ValueError):  # a convention for some networks
+        scores["cost/flops"] = cost.flops(model, window)
     with run.folder() as folder:
         torch.save(model.state_dict(), folder / "model.pt")
         (folder / "environment.json").write_text(json.dumps(provenance.environment(), indent=1))
-        for name, rows in task.tables().items():
+        for name, rows in task.tables(fold).items():
             with (folder / f"{name}.csv").open("w", newline="") as file:
                 writer = csv.DictWriter(file, rows[0].keys())
                 writer.writeheader()
@@ -199,6 +205,8 @@ def title(cfg: DictConfig) -> str:
     hydra_config = HydraConfig.get()
     choices = hydra_config.runtime.choices
     words = [choices["model"], f"W{cfg.window}", f"S{cfg.step}", f"fold{cfg.fold}"]
+    if cfg.step is None:
+        words.remove("SNone")
     if choices["recording"] != f"{choices['dataset']}_simulated":
         words.insert(0, choices["recording"])
     for override in hydra_config.overrides.task:
@@ -212,6 +220,8 @@ def check(cfg: DictConfig) -> None:
     """Raise ValueError when one of the numbers that are typed most is no whole number."""
     for name, least in (("window", 1), ("step", 1), ("fold", 0), ("seed", 0)):
         value = cfg[name]
+        if name == "step" and value is None:  # windows follow events; a dataset that needs steps says so
+            continue
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise ValueError(f"{name}={value} is no whole number of at least {least}")
     _check_types(OmegaConf.to_container(cfg, resolve=True), "")

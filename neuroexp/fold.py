@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
-from neuroexp.segments import Split, coverage
+from neuroexp.segments import coverage
+from neuroexp.splits import Split
 
-EVALUATION_BATCH = 1024  # windows; without gradients a larger batch is faster and changes no score
+EVALUATION_BATCH = 256  # windows; without gradients a larger batch is faster and changes no score, until maps leave the cache
 
 
 class Batches:
@@ -62,11 +63,15 @@ class Fold(LightningDataModule):
         seed: int,
         facts: dict[str, float] | None = None,
         source: Any = None,
+        control: NDArray[np.int64] | None = None,
     ):
-        """Standardise a copy of `signal`; `labels` is (window, output), `source` the recording behind it all."""
+        """Standardise a copy of `signal`; `labels` is (window, output), `source` the recording behind it all.
+
+        `control` are indices of windows that a decoder should make nothing of, to be scored beside the test part.
+        """
         super().__init__()
         self.window, self.split, self.batch_size = window, split, batch_size
-        self.facts, self.source = facts or {}, source
+        self.facts, self.source, self.control = facts or {}, source, control
         self.mean, self.std = training_statistics(signal, starts[split.train], window)
         # `windows` needs time-major memory, and filters return their result in another order
         standardised = np.subtract(signal, self.mean, order="C")
@@ -109,6 +114,10 @@ class Fold(LightningDataModule):
         """Return the test batches, in the order of `split.test`."""
         return Batches(self, self.split.test, EVALUATION_BATCH)
 
+    def control_batches(self) -> Batches | None:
+        """Return the batches of the control windows, if there are any."""
+        return None if self.control is None else Batches(self, self.control, EVALUATION_BATCH)
+
 
 def training_statistics(
     signal: NDArray[np.float32], starts: NDArray[np.int64], window: int, chunk: int = 1 << 12
@@ -124,6 +133,6 @@ def training_statistics(
     flat = np.flatnonzero(variance == 0)
     if len(flat):
         raise ValueError(
-            f"channel {flat[0] + 1} does not vary in the training windows; leave it out with recording.discard_channels"
+            f"channel {flat[0] + 1} does not vary in the training windows; leave it out or replace it when reading"
         )
     return mean.astype(np.float32), np.sqrt(variance).astype(np.float32)

@@ -99,7 +99,9 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def heading(score: str) -> str:
-    """Return a score's short name for people: `chance` for `baseline/f1_chance`."""
+    """Return a score's short name for people: `chance` for `baseline/f1_chance`, `control` for any score of the control."""
+    if score.startswith("control/"):
+        return "control"
     return score.rsplit("/", maxsplit=1)[-1].removesuffix("_share").removeprefix("f1_")
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from neuroexp.cuff import RINGS, Signatures
 from neuroexp.recording import Recording
 from neuroexp.signals import spike_triggered_average
 
@@ -15,7 +16,7 @@ from neuroexp.signals import spike_triggered_average
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#8C8C8C"
 
 
-def _figure(width: float, height: float, title: str, recording: Recording) -> Figure:
+def _figure(width: float, height: float, title: str, recording: Recording | Signatures) -> Figure:
     figure = Figure(figsize=(width, height), layout="constrained", dpi=110)
     label = recording.name
     if recording.simulated and "simulated" not in label:
@@ -29,7 +30,9 @@ def _bare(axes: object) -> None:
         axes.spines[side].set_visible(False)  # type: ignore[attr-defined]
 
 
-def loss_curves(history: Sequence[Mapping[str, float]], recording: Recording) -> Figure:
+def loss_curves(
+    history: Sequence[Mapping[str, float]], recording: Recording | Signatures, quantity: str = "binary cross-entropy"
+) -> Figure:
     """Return training and validation loss per epoch, the tested epoch marked."""
     figure = _figure(7, 4, "Loss", recording)
     axes = figure.subplots()
@@ -49,7 +52,7 @@ def loss_curves(history: Sequence[Mapping[str, float]], recording: Recording) ->
             va="bottom",
             fontsize=9,
         )
-    axes.set(xlabel="epoch", ylabel="binary cross-entropy")
+    axes.set(xlabel="epoch", ylabel=quantity)
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False)
     _bare(axes)
@@ -150,4 +153,73 @@ def action_potentials(recording: Recording, most: int = 8, span_s: float = 0.015
         axes.set_title(f"unit {unit + 1}\n±{peak:.0f} µV", fontsize=9)
         axes.set_axis_off()
     figure.supxlabel(f"each trace: ±{1000 * span_s:g} ms around the discharge, rows along the fibres", fontsize=9)
+    return figure
+
+
+def confusion(counts: NDArray[np.int64], signatures: Signatures) -> Figure:
+    """Return the test windows of each true class (row) by predicted class, as counts on shares of the row."""
+    figure = _figure(5.2, 4.4, "Test windows by class", signatures)
+    axes = figure.subplots()
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row, column in np.ndindex(counts.shape):
+        colour = "white" if shares[row, column] > 0.6 else "black"
+        text = f"{counts[row, column]}\n{shares[row, column]:.0%}"
+        axes.text(column, row, text, ha="center", va="center", color=colour)
+    places = range(len(signatures.classes))
+    axes.set(xlabel="predicted", ylabel="true", xticks=places, yticks=places)
+    axes.set_xticklabels(signatures.classes)
+    axes.set_yticklabels(signatures.classes, rotation=90, va="center")
+    figure.colorbar(image, ax=axes, label="share of the true class")
+    return figure
+
+
+def mean_signatures(signatures: Signatures) -> Figure:
+    """Return the mean signature of each class (channel by time), as the ENG paper's Fig. 3."""
+    n_classes, window, n_channels = len(signatures.classes), *signatures.windows.shape[1:]
+    figure = _figure(3.4 * n_classes, 4.4, "Mean signatures", signatures)
+    panels = figure.subplots(1, n_classes, sharey=True, squeeze=False)[0]
+    means = [signatures.windows[signatures.label == number].mean(axis=0).T for number in range(n_classes)]
+    limit = max(float(np.abs(mean).max()) for mean in means)
+    half_ms = 500 * window / signatures.rate_hz
+    for number, (axes, mean) in enumerate(zip(panels, means, strict=True)):
+        extent = (-half_ms, half_ms, n_channels + 0.5, 0.5)
+        image = axes.imshow(mean, aspect="auto", cmap="RdBu_r", vmin=-limit, vmax=limit, extent=extent)
+        for ring in range(1, RINGS):
+            axes.axhline(ring * n_channels / RINGS + 0.5, color=GREY, lw=0.4)
+        count = int(np.sum(signatures.label == number))
+        axes.set_title(f"{signatures.classes[number]} ({count} CAPs)", fontsize=10)
+        axes.set_xlabel("time around the CAP (ms)")
+    panels[0].set_ylabel("channel, ring by ring")
+    figure.colorbar(image, ax=panels, label="µV")
+    return figure
+
+
+def preparation(signatures: Signatures) -> Figure:
+    """Return, per class, a stretch of the middle ring with its stimuli and detected CAPs, and one close up (Fig. 2)."""
+    names = signatures.classes
+    figure = _figure(12, 1 + 1.9 * len(names), "Middle ring: stimuli and detected CAPs", signatures)
+    panels = figure.subplots(len(names), 2, width_ratios=(2, 1), squeeze=False)
+    for (wide, close), name in zip(panels, names, strict=True):
+        trace, on, caps = (signatures.traces[f"{what}_{name}"] for what in ("trace", "on", "caps"))
+        caps = caps.astype(np.int64)
+        time_s = np.arange(len(trace)) / signatures.rate_hz
+        start, stop = on[np.argmax(on[:, 1] - on[:, 0])] / signatures.rate_hz
+        middle = (start + stop) / 2
+        for axes, limits in ((wide, (0, time_s[-1])), (close, (middle - 0.1, middle + 0.1))):
+            axes.plot(time_s, trace, color=GREY, lw=0.4)
+            for low, high in on / signatures.rate_hz:
+                axes.axvspan(low, high, color=BLUE, alpha=0.12, lw=0)
+            axes.plot(time_s[caps], trace[caps], "o", ms=3, color=RED)
+            axes.set_xlim(*limits)
+            _bare(axes)
+        label = f"{name}\nSNR {signatures.facts[f'snr_db_{name}']:.2f} dB"
+        wide.set_ylabel(f"{label}\nµV", fontsize=9)
+    panels[-1, 0].set_xlabel("time (s)")
+    panels[-1, 1].set_xlabel("time (s), one stimulus close up")
+    handles = [
+        panels[0, 0].plot([], [], "o", color=RED, ms=3, label="detected CAP")[0],
+        panels[0, 0].fill_between([], [], color=BLUE, alpha=0.12, label="stimulus"),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
     return figure

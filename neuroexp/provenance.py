@@ -16,8 +16,8 @@ from typing import Any
 from neuroexp import __version__
 
 # What a key leaves out: where things lie, what is reported, on which device it runs.
-LOGISTICS = {"data", "output", "tracking", "report", "experiment"}
-PLACES = {"default_root_dir", "dirpath", "accelerator", "devices", "missing"}
+LOGISTICS = {"cache", "data", "output", "tracking", "report", "experiment"}
+PLACES = {"cache", "default_root_dir", "dirpath", "accelerator", "devices", "missing"}
 
 
 def configuration_key(config: Mapping[str, Any]) -> str:
@@ -39,13 +39,20 @@ def _scientific(node: Any) -> Any:
     return node
 
 
-def _digest(path: str | None) -> str | None:
-    """Return the digest of a file's bytes; a missing file stays its name, the reader will say what is wrong."""
-    if not path or not Path(path).expanduser().is_file():
+def _digest(path: str | None) -> Any:
+    """Return the digest of a file's bytes, or of every file in a folder; what is missing stays its name.
+
+    The reader will say what is wrong with a path.
+    """
+    if not path or not Path(path).expanduser().exists():
         return path
-    file = Path(path).expanduser()
-    status = file.stat()
-    return _file_digest(str(file), status.st_size, status.st_mtime_ns)
+    place = Path(path).expanduser()
+    if place.is_dir():
+        return [
+            [str(file.relative_to(place)), _digest(str(file))] for file in sorted(place.rglob("*")) if file.is_file()
+        ]
+    status = place.stat()
+    return _file_digest(str(place), status.st_size, status.st_mtime_ns)
 
 
 @cache

@@ -25,6 +25,7 @@ class Recording:
     spike_trains: tuple[NDArray[np.int64], ...] = ()  # one array of increasing, 0-based samples per motor unit
     force: NDArray[np.float32] | None = None  # (time,), percent of the maximum voluntary contraction
     simulated: bool = False
+    remedy: str = "leave it out with recording.discard_channels"  # for a broken channel, continued with =[numbers]
 
     def __post_init__(self) -> None:
         signal = self.signal
@@ -63,13 +64,11 @@ class Recording:
             sample = int(np.argmin(np.isfinite(self.signal[:, channel])))
             raise ValueError(
                 f"{self.name}: channel {channel + 1} is not finite, first at sample {sample} (counted from 0); "
-                f"leave it out with recording.discard_channels=[{_numbers(broken)}]"
+                f"{self.remedy}=[{_numbers(broken)}]"
             )
         flat = np.flatnonzero(low == high)
         if len(flat):
-            raise ValueError(
-                f"{self.name}: {_listed(flat)} flat; leave it out with recording.discard_channels=[{_numbers(flat)}]"
-            )
+            raise ValueError(f"{self.name}: {_listed(flat)} flat; {self.remedy}=[{_numbers(flat)}]")
 
     @property
     def duration_s(self) -> float:

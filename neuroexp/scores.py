@@ -11,6 +11,12 @@ def counts(predicted: Tensor, labels: Tensor) -> Tensor:
     return stack([true, predicted.sum(dim=0) - true, labels.sum(dim=0) - true])
 
 
+def counts_of(confusion: Tensor) -> Tensor:
+    """Return (3, class) true positives, false positives and false negatives of a confusion (true class, predicted class)."""
+    true = confusion.diagonal()
+    return stack([true, confusion.sum(dim=0) - true, confusion.sum(dim=1) - true])
+
+
 def precision(tally: Tensor) -> Tensor:
     """Return TP / (TP + FP) per unit (Eq. 5 of ML-DRSNet); 0 where nothing was predicted, NaN where nothing could be found."""
     true, false_positive, false_negative = tally.double()

@@ -1,25 +1,130 @@
-"""Operations on a signal (time, channel): filters, spike-triggered averages and the alignment of spike trains to them."""
+"""Operations on a signal (time, channel): filters, references, activity, nerve potentials, spike-triggered averages."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import butter, sosfiltfilt
+from scipy.ndimage import uniform_filter1d
+from scipy.signal import butter, find_peaks, sosfilt, sosfiltfilt
+
+Intervals = NDArray[np.int64]  # (interval, 2): first sample, and the one after the last
+
+
+def clip(signal: NDArray[np.float32], limit_uv: float) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Return the signal (time, channel) limited to +-limit_uv, and the share of samples (channel,) beyond it."""
+    if limit_uv <= 0:
+        raise ValueError(f"clip_uv={limit_uv} must be positive")
+    beyond = np.mean((signal > limit_uv) | (signal < -limit_uv), axis=0)
+    return np.clip(signal, -limit_uv, limit_uv), beyond
 
 
 def bandpass(
-    signal: NDArray[np.float32], rate_hz: float, low_hz: float, high_hz: float, order: int = 2
+    signal: NDArray[np.float32],
+    rate_hz: float,
+    low_hz: float,
+    high_hz: float,
+    order: int = 2,
+    zero_phase: bool = True,
 ) -> NDArray[np.float32]:
-    """Return the signal (time, channel) after a zero-phase Butterworth band-pass along time.
+    """Return the signal (time, channel) after a Butterworth band-pass along time, forwards and backwards or causal.
 
     Raises ValueError when the band does not lie between 0 and half the sampling rate.
     """
     if not 0 < low_hz < high_hz < rate_hz / 2:
         raise ValueError(f"a band-pass of {low_hz} to {high_hz} Hz does not fit a sampling rate of {rate_hz:g} Hz")
     sections = butter(order, [low_hz, high_hz], btype="bandpass", fs=rate_hz, output="sos")
-    return np.asarray(sosfiltfilt(sections, signal, axis=0), dtype=np.float32)
+    run = sosfiltfilt if zero_phase else sosfilt
+    filtered = np.empty(signal.shape, dtype=np.float32)
+
+    def channel(number: int) -> None:
+        filtered[:, number] = run(sections, signal[:, number])
+
+    # a channel at a time keeps the double-precision copies small; SciPy filters outside Python's lock
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        list(threads.map(channel, range(signal.shape[1])))
+    return filtered
+
+
+def tripolar(signal: NDArray[np.float32], grid: NDArray[np.int64], per_contact: bool = False) -> NDArray[np.float32]:
+    """Return the signal (time, channel) less what its cuff's outermost rings record: the noise that is common to all.
+
+    `grid` (ring, contact) names the channels. The mean of both outer rings is taken from every channel, or with
+    `per_contact` the mean of the two outer contacts of the same angular position (Struijk and Thomsen, 1995).
+    """
+    if len(grid) < 3:
+        raise ValueError(f"a tripolar reference needs three rings, this cuff has {len(grid)}")
+    outer = grid[[0, -1]]
+    if not per_contact:
+        return signal - signal[:, outer.ravel()].mean(axis=1, keepdims=True)
+    reference = (signal[:, outer[0]] + signal[:, outer[1]]) / 2  # (time, contact)
+    referenced = np.empty_like(signal)
+    for ring in grid:
+        referenced[:, ring] = signal[:, ring] - reference
+    return referenced
+
+
+def activity_intervals(
+    signal: NDArray[np.float32], rate_hz: float, smooth_s: float, apart_s: float, prominence: float, level: float
+) -> Intervals:
+    """Return where the signal (time, channel) is active: around each peak of the moving average of its absolute value.
+
+    The average runs over `smooth_s` and all channels. Peaks lie at least `apart_s` apart and stand out by `prominence` of
+    the range between the average's 5th and 95th percentile; an interval reaches to where the average falls to `level` of
+    the way from the quiet (10th percentile) to the peak.
+    """
+    size = max(1, round(smooth_s * rate_hz))
+    envelope = uniform_filter1d(np.abs(signal).mean(axis=1, dtype=np.float64), size, mode="nearest")
+    low, quiet, high = np.quantile(envelope, [0.05, 0.1, 0.95])
+    peaks, _ = find_peaks(envelope, distance=max(1, apart_s * rate_hz), prominence=prominence * (high - low))
+    found: list[tuple[int, int]] = []
+    for peak in peaks:
+        below = envelope < quiet + level * (envelope[peak] - quiet)
+        before, after = np.flatnonzero(below[:peak]), np.flatnonzero(below[peak:])
+        start = int(before[-1]) + 1 if len(before) else 0
+        stop = int(peak + after[0]) if len(after) else len(envelope)
+        if found and start < found[-1][1]:
+            found[-1] = (found[-1][0], max(stop, found[-1][1]))
+        else:
+            found.append((start, stop))
+    return np.array(found, dtype=np.int64).reshape(-1, 2)
+
+
+def between(intervals: Intervals, n_samples: int, guard: int = 0) -> Intervals:
+    """Return the stretches outside `intervals`, each shortened by `guard` samples where it meets one."""
+    starts = np.concatenate([[0], intervals[:, 1] + guard])
+    stops = np.concatenate([intervals[:, 0] - guard, [n_samples]])
+    stretches = np.stack([starts, stops], axis=1)
+    return stretches[stretches[:, 1] > stretches[:, 0]]
+
+
+def snr_db(signal: NDArray[np.float32], on: Intervals, off: Intervals) -> float:
+    """Return 10 log10 of the power inside `on` over that inside `off`, averaged over channels (the ENG paper's Sec. III)."""
+    return float(10 * np.log10(np.mean(_power(signal, on) / _power(signal, off))))
+
+
+def _power(signal: NDArray[np.float32], intervals: Intervals) -> NDArray[np.float64]:
+    total = sum(np.einsum("tc,tc->c", part, part, dtype=np.float64) for part in (signal[a:b] for a, b in intervals))
+    return np.asarray(total / np.sum(intervals[:, 1] - intervals[:, 0]))
+
+
+def detect_caps(
+    trace: NDArray[np.float32], rate_hz: float, low_sd: float, high_sd: float, exclusion_ms: float
+) -> NDArray[np.int64]:
+    """Return the samples at which the absolute value of `trace` (time,) peaks between two thresholds.
+
+    A threshold is the median of the absolute value plus that many standard deviations of the trace. Of peaks within
+    `exclusion_ms` only the highest counts, and none does when that one is above the upper threshold: an artefact.
+    """
+    if not 0 <= low_sd < high_sd:
+        raise ValueError(f"low_sd={low_sd} and high_sd={high_sd} must be rising thresholds of at least 0")
+    size = np.abs(trace)
+    median, spread = np.median(size), trace.std()
+    peaks, _ = find_peaks(size, height=median + low_sd * spread, distance=max(1, exclusion_ms * rate_hz / 1000))
+    return np.asarray(peaks[size[peaks] <= median + high_sd * spread])
 
 
 def spike_triggered_average(

@@ -16,6 +16,7 @@ OURS = {
     "recording": set(),
     "signals": set(),
     "segments": set(),
+    "splits": {"segments"},
     "scores": set(),
     "cost": set(),
     "matfile": set(),
@@ -25,11 +26,15 @@ OURS = {
     "launch": set(),
     "provenance": {"__version__"},
     "typecheck": set(),
-    "models": {"models"},
-    "plots": {"recording", "signals"},
-    "fold": {"segments"},
-    "recordings": {"recording", "signals", "matfile"},
-    "datasets": {"recording", "signals", "segments", "fold"},
+    "models": {"models", "layers"},
+    "cuff": {"recording"},
+    "preparation": {"recording", "cuff", "signals"},
+    "layers": set(),
+    "dataverse": set(),
+    "plots": {"recording", "cuff", "signals"},
+    "fold": {"segments", "splits"},
+    "recordings": {"recording", "cuff", "signals", "matfile"},
+    "datasets": {"recording", "cuff", "preparation", "signals", "segments", "splits", "fold"},
     "tasks": {"scores", "plots"},
     "__main__": {"launch", "provenance", "typecheck", "tracking", "cost", "callbacks"},
 }
@@ -89,7 +94,7 @@ def test_every_option_composes_and_names_something_that_exists(group, option):
 
     config = compose_with(f"{group}={option}")
     assert isinstance(config.window, int)
-    assert isinstance(config.step, int)
+    assert isinstance(config.step, int) == (config.dataset._target_ != "neuroexp.datasets.eng.eng")
 
     def targets(node):
         if OmegaConf.is_dict(node):
@@ -108,6 +113,10 @@ def test_the_command_line_wins_over_dataset_and_experiment():
     assert (config.window, config.step) == (37, 10)
     assert config.model._target_.endswith("MTDCNN")
     assert config.split._target_.endswith("random")
+    eng = compose_with("dataset=eng", "model=mobilescapenet/E1", "split=random", "window=60")
+    assert (eng.window, eng.step, eng.model.head, eng.model.hidden) == (60, None, "flatten", 256)
+    assert (eng.split._target_, eng.optimizer.lr) == ("neuroexp.splits.random", 1e-3)
+    assert compose_with("dataset=eng", "optimizer.lr=0.5").optimizer.lr == 0.5
     experiment = compose_with("experiment=mldrsnet/window_step", "trainer=smoke")
     assert experiment.trainer.max_epochs == 1
     assert experiment.experiment == "mldrsnet/window_step"

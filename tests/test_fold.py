@@ -6,10 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neuroexp import segments
+from neuroexp import segments, splits
 from neuroexp.datasets.hdsemg import hdsemg
 from neuroexp.fold import Batches, Fold, training_statistics
-from neuroexp.segments import Split
+from neuroexp.splits import Split
 
 
 def make(n_samples=4000, window=20, step=10, channels=3, batch_size=64, seed=0, order="C") -> tuple[np.ndarray, Fold]:
@@ -17,7 +17,7 @@ def make(n_samples=4000, window=20, step=10, channels=3, batch_size=64, seed=0, 
     signal = (rng.standard_normal((n_samples, channels)) * [1, 50, 0.1] + [0, 1000, -3]).astype(np.float32)
     starts = segments.window_starts(n_samples, window, step)
     labels = (rng.random((len(starts), 2)) < 0.3).astype(np.float32)
-    split = segments.random(starts, window, segments.Timeline(n_samples, 2048), 0, seed)
+    split = splits.random(starts, window, splits.Timeline(n_samples, 2048), 0, seed)
     return signal, Fold(np.asarray(signal, order=order), starts, window, labels, split, batch_size, seed)
 
 
@@ -96,7 +96,7 @@ def dataset(recording, **changes):
         "fold": 0,
         "seed": 0,
         "label": segments.label_step,
-        "split": lambda *words: segments.random(*words, seed=0),
+        "split": lambda *words: splits.random(*words, seed=0),
         "rate_hz": 2048,
         "band_hz": None,
         "align": False,
@@ -120,7 +120,7 @@ def test_alignment_moves_labels_by_lags_from_training_alone(simulated):
     # the same training part with another test part must give the same lags
     changed = simulated.signal.copy()
     starts = segments.window_starts(len(changed), 20, 10)
-    blocks = lambda *words: segments.blocked(*words, seed=0, block_s=1.0, shortest_block_s=0.4)  # noqa: E731
+    blocks = lambda *words: splits.blocked(*words, seed=0, block_s=1.0, shortest_block_s=0.4)  # noqa: E731
     split = dataset(simulated, split=blocks).split
     test = segments.coverage(len(changed), starts[split.test], 20) > 0
     changed[test] += 1000 * np.random.default_rng(0).standard_normal(changed[test].shape).astype(np.float32)

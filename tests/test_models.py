@@ -9,8 +9,11 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from neuroexp import cost
+from neuroexp.models.engnet import ENGNet
+from neuroexp.models.escapenet import ESCAPENet
 from neuroexp.models.mldcnn import MLDCNN
 from neuroexp.models.mldrsnet import RSBUCW, MLDRSNet
+from neuroexp.models.mobilescapenet import MobilESCAPENet
 from neuroexp.models.mtdcnn import MTDCNN
 
 ROOT = Path(__file__).parent.parent
@@ -27,9 +30,11 @@ def test_every_yaml_has_its_file_and_every_file_its_yaml():
     assert files == NAMES
 
 
+WINDOWS = {"engnet": (32, 37, 140), "escapenet": (20, 37)}  # the shortest it takes; more would be gigabytes
+
+
 @pytest.mark.parametrize("n_outputs", [1, 5])
-@pytest.mark.parametrize("window", [20, 37, 140])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "window"), [(name, w) for name in NAMES for w in WINDOWS.get(name, (20, 37, 140))])
 def test_shape_and_gradients(name, window, n_outputs):
     model = build(name, window, n_outputs)
     x = torch.randn(4, window, 64).transpose(1, 2)  # as gathered: not contiguous
@@ -73,9 +78,89 @@ def test_mldrsnet_macs():
     assert cost.macs(build("mldrsnet", 20), torch.randn(1, 64, 20)) == pytest.approx(729e6, rel=0.001)
 
 
-def test_macs_refuse_layers_that_the_counter_skips():
-    with pytest.raises(ValueError, match="does not count GRU"):
-        cost.macs(nn.GRU(4, 4), torch.randn(2, 1, 4))
+@pytest.mark.parametrize(("layer", "gates"), [(nn.LSTM, 4), (nn.GRU, 3)])
+def test_macs_of_recurrent_layers(layer, gates):
+    found = cost.macs(layer(5, 7, num_layers=2, batch_first=True), torch.randn(1, 11, 5))
+    assert found == 11 * gates * 7 * ((5 + 7) + (7 + 7))
+
+
+def test_macs_of_convolutions_that_keep_their_size():
+    x = torch.randn(1, 3, 10, 12)
+    assert cost.macs(nn.Conv2d(3, 6, 5, padding="same"), x) == 6 * 3 * 25 * 120
+    assert cost.macs(nn.Conv2d(3, 6, 3, padding="same", groups=3), x) == 6 * 9 * 120
+
+
+@pytest.mark.parametrize(
+    ("name", "variant", "published"),
+    [
+        ("escapenet", {}, 91_837_635),
+        ("escapenet", {"pool_stride": 2}, 5_821_635),
+        ("mobilescapenet", {"head": "flatten"}, 624_899),
+        ("mobilescapenet", {"kernels": [9, 5, 3], "filters": [64, 64, 128], "head": "flatten"}, 2_782_659),
+        ("mobilescapenet", {}, 67_843),
+        ("mobilescapenet", {"kernels": [9, 5, 3], "filters": [64, 64, 128]}, 62_915),
+        ("mobilescapenet", {"kernels": [15, 7, 5, 3]}, 79_619),
+        ("mobilescapenet", {"filters": [256, 512, 512, 512]}, 967_171),
+    ],
+)
+def test_parameters_of_the_eng_networks(name, variant, published):
+    config = OmegaConf.load(ROOT / "conf" / "model" / f"{name}.yaml")
+    assert cost.parameters(instantiate(config, n_channels=56, window=100, n_outputs=3, **variant)) == published
+
+
+def test_macs_and_flops_of_the_eng_networks():
+    signature = torch.randn(1, 56, 100)
+    assert cost.macs(ESCAPENet(56, 100, 3), signature) == 573_440_768
+    network = MobilESCAPENet(56, 100, 3)
+    assert cost.flops(network, signature) == 82_798_211  # Table V
+    assert cost.flops(network, signature, normalisation=False) == 81_857_411  # the introduction
+    with pytest.raises(ValueError, match="convention has no count for LSTM layers"):
+        cost.flops(nn.LSTM(4, 4), torch.randn(2, 1, 4))
+
+
+@pytest.mark.parametrize(
+    ("network", "words", "says"),
+    [
+        (ESCAPENet, {"pool_stride": 3}, "model.pool_stride=3 must be 1"),
+        (MobilESCAPENet, {"kernels": [9, 5]}, "model.kernels has 2 values and model.filters 4, one of each per block"),
+        (MobilESCAPENet, {"kernels": [8, 5, 3, 3]}, "must be odd"),
+        (MobilESCAPENet, {"filters": [64, 64, 64, 100]}, "100 is no multiple of 64"),
+        (MobilESCAPENet, {"head": "mean"}, "model.head=mean is neither gap nor flatten"),
+        (
+            MobilESCAPENet,
+            {"window": 15},
+            "window=15 with 56 channels is too short for 4 pools, both must be at least 16",
+        ),
+        (ENGNet, {"window": 31}, "window=31 is too short for ENGNet, its smallest window is 32 samples"),
+    ],
+)
+def test_what_makes_no_network(network, words, says):
+    with pytest.raises(ValueError, match=says):
+        network(**{"n_channels": 56, "window": 100, "n_outputs": 3} | words)
+
+
+def test_engnet_keeps_its_norms():
+    model = ENGNet(56, 100, 3, dropout=0)
+    torch.manual_seed(0)
+    x = torch.randn(8, 56, 100)
+    with torch.no_grad():
+        before = model.eval()(x)
+        model.spatial.weight *= 100
+        model.readout.weight *= 100
+        far = model(x)
+        model.spatial.weight *= 3
+        model.readout.weight *= 3
+        assert torch.allclose(model(x), far, atol=1e-5)  # beyond the norm nothing changes
+        assert not torch.allclose(before, far)
+
+
+def test_escapenet_pools_as_if_nothing_lay_outside():
+    model = ESCAPENet(5, 9, 2)
+    x = torch.rand(1, 1, 5, 9)
+    pooled = model.features[3:5](x)
+    assert pooled.shape == x.shape
+    assert pooled[0, 0, 4, 8] == x[0, 0, 4, 8]
+    assert pooled[0, 0, 1, 2] == x[0, 0, 1:3, 2:4].max()
 
 
 def test_ms_per_window_is_measured_and_leaves_the_mode():

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from neuroexp import segments
-from neuroexp.segments import Timeline
+from neuroexp import segments, splits
+from neuroexp.splits import Timeline
 
 windows = st.integers(1, 160)
 steps = st.integers(1, 60)
@@ -18,7 +18,7 @@ def poisson_trains(n_samples: int, units: int = 4, rate: float = 12 / 2048, seed
 
 
 def blocked(starts, window, timeline, fold, seed=0):
-    return segments.blocked(starts, window, timeline, fold, seed, block_s=1.0, shortest_block_s=0.4)
+    return splits.blocked(starts, window, timeline, fold, seed, block_s=1.0, shortest_block_s=0.4)
 
 
 @given(st.integers(200, 5000), windows, steps)
@@ -79,7 +79,7 @@ def test_parts_are_disjoint_and_every_window_is_tested_once(window, step, fold, 
     starts = segments.window_starts(n_samples, window, step)
     tested = []
     for number in range(5):
-        split = segments.random(starts, window, timeline, number, seed)
+        split = splits.random(starts, window, timeline, number, seed)
         tested.extend(split.test)
         both = np.concatenate([split.train, split.validation, split.test])
         assert sorted(both) == list(range(len(starts)))
@@ -97,7 +97,7 @@ def test_blocked_covers_every_phase_and_every_unit_in_every_part(simulated):
     timeline = Timeline(n_samples, 2048, simulated.spike_trains, simulated.force)
     starts = segments.window_starts(n_samples, 60, 10)
     labels = segments.label_step(simulated.spike_trains, starts, 60, 10)
-    strength = segments.drive(timeline)[starts + 30]
+    strength = splits.drive(timeline)[starts + 30]
     centres = (starts + 30) / 2048  # the force rises at 3 s and is back at 27 s, plus the length of a twitch
     phases = {
         "rest before": centres < 3.4,
@@ -139,7 +139,7 @@ def test_a_window_longer_than_a_block_is_refused(simulated):
 def test_a_fold_that_does_not_exist_is_refused(fold):
     timeline = Timeline(4096, 2048, poisson_trains(4096))
     starts = segments.window_starts(4096, 20, 10)
-    for split in (lambda: segments.random(starts, 20, timeline, fold, 0), lambda: blocked(starts, 20, timeline, fold)):
+    for split in (lambda: splits.random(starts, 20, timeline, fold, 0), lambda: blocked(starts, 20, timeline, fold)):
         with pytest.raises(ValueError, match=f"fold={fold} names none of the five subsets: it must be 0 to 4"):
             split()
 
@@ -147,7 +147,7 @@ def test_a_fold_that_does_not_exist_is_refused(fold):
 def test_too_few_windows_for_the_folds():
     starts = segments.window_starts(100, 60, 10)[:4]
     with pytest.raises(ValueError, match="4 windows are too few for 5 folds"):
-        segments.random(starts, 60, Timeline(100, 2048), 0, 0)
+        splits.random(starts, 60, Timeline(100, 2048), 0, 0)
 
 
 def three_contractions() -> Timeline:
@@ -157,11 +157,11 @@ def three_contractions() -> Timeline:
 
 def test_contraction_tests_on_one_whole_contraction():
     timeline = three_contractions()
-    found = segments.contractions(timeline)
+    found = splits.contractions(timeline)
     assert len(found) == 3
     starts = segments.window_starts(timeline.n_samples, 60, 10)
     for fold in range(3):
-        split = segments.contraction(starts, 60, timeline, fold, 0.2)
+        split = splits.contraction(starts, 60, timeline, fold, 0.2)
         low, high = found[fold]
         inside = (starts >= low) & (starts + 60 <= high)
         assert set(np.flatnonzero(inside)) <= set(split.test)
@@ -173,15 +173,15 @@ def test_contraction_needs_two_and_a_fold_that_exists():
     timeline = three_contractions()
     starts = segments.window_starts(timeline.n_samples, 60, 10)
     with pytest.raises(ValueError, match="fold=3 names none of the 3 contractions"):
-        segments.contraction(starts, 60, timeline, 3, 0.2)
+        splits.contraction(starts, 60, timeline, 3, 0.2)
     one = Timeline(24576, 2048, poisson_trains(24576), timeline.force[:24576])
     with pytest.raises(ValueError, match="at least two contractions, this recording has 1"):
-        segments.contraction(starts, 60, one, 0, 0.2)
+        splits.contraction(starts, 60, one, 0, 0.2)
 
 
 def test_drive_without_force_follows_the_discharges(simulated):
-    with_force = segments.drive(Timeline(61440, 2048, simulated.spike_trains, simulated.force))
-    without = segments.drive(Timeline(61440, 2048, simulated.spike_trains))
+    with_force = splits.drive(Timeline(61440, 2048, simulated.spike_trains, simulated.force))
+    without = splits.drive(Timeline(61440, 2048, simulated.spike_trains))
     assert np.corrcoef(with_force, without)[0, 1] > 0.8
 
 
@@ -216,6 +216,6 @@ def test_overlap_audit_equals_a_loop(window, seed):
 )
 def test_random_folds_leak_as_computed_for_a_minute_of_signal(window, step, overlapping, seen):
     starts = segments.window_starts(60 * 2048, window, step)
-    split = segments.random(starts, window, Timeline(60 * 2048, 2048), 0, 0)
+    split = splits.random(starts, window, Timeline(60 * 2048, 2048), 0, 0)
     audit = segments.overlap_audit(60 * 2048, starts, window, split.train, split.test)
     assert 100 * np.array(audit) == pytest.approx([overlapping, seen], abs=3)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from neuroexp import segments, signals
+from neuroexp import segments, signals, splits
 from neuroexp.fold import Fold
 from neuroexp.recording import Recording
 
@@ -16,7 +16,7 @@ def hdsemg(
     fold: int,
     seed: int,
     label: segments.Label,
-    split: segments.Splitter,
+    split: splits.Splitter,
     rate_hz: float,
     band_hz: tuple[float, float] | None,
     align: bool,
@@ -30,6 +30,10 @@ def hdsemg(
     raw. Raises ValueError for a recording without discharges or with another sampling rate than `rate_hz`.
     """
     name = recording.name
+    if not isinstance(recording, Recording):
+        raise ValueError(
+            f"{name} is no HD-sEMG recording: dataset=hdsemg takes recording=hdsemg_simulated, otb or demuse"
+        )
     if not recording.spike_trains:
         raise ValueError(f"{name}: there are no spike trains, dataset=hdsemg needs a decomposed recording")
     if recording.rate_hz != rate_hz:
@@ -43,13 +47,13 @@ def hdsemg(
                 f"{name}: motor unit {unit} has no discharge; leave it out with recording.discard_units=[{unit}]"
             )
     for key, value in (("window", window), ("step", step), ("dataset.batch_size", batch_size)):
-        if value < 1:
+        if value is None or value < 1:
             raise ValueError(f"{key}={value} must be at least 1")
 
     signal = recording.signal if band_hz is None else signals.bandpass(recording.signal, rate_hz, *band_hz)
     n_samples = len(signal)
     starts = segments.window_starts(n_samples, window, step)
-    timeline = segments.Timeline(n_samples, rate_hz, recording.spike_trains, recording.force)
+    timeline = splits.Timeline(n_samples, rate_hz, recording.spike_trains, recording.force)
     parts = split(starts, window, timeline, fold)
 
     trains = list(recording.spike_trains)

@@ -130,7 +130,7 @@ class Decomposition(LightningModule):
         self.log("baseline/auprc_chance", float(rate[scorable].mean()))
         self._reset()
 
-    def tables(self) -> dict[str, Sequence[Mapping[str, float]]]:
+    def tables(self, fold: Any) -> dict[str, Sequence[Mapping[str, float]]]:
         """Return the tables of the test, as rows, by file name."""
         return {"per_unit": self.per_unit}
 

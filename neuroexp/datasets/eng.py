@@ -1,0 +1,85 @@
+"""ENG: from the recordings of a nerve cuff to a fold of signatures labelled with the class of their stimulus."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from neuroexp import segments, splits
+from neuroexp.cuff import GRID, Session, Signatures
+from neuroexp.fold import Fold
+from neuroexp.preparation import Preprocessing, prepare
+
+ORDERS = {"spatial": GRID.ravel(), "temporal": GRID.T.ravel()}  # contacts of a ring adjacent, or rings of a contact
+
+
+def eng(
+    recording: Session | Signatures,
+    window: int,
+    step: int | None,
+    fold: int,
+    seed: int,
+    split: splits.Splitter,
+    rate_hz: float,
+    preprocessing: Preprocessing,
+    cache: str,
+    order: str,
+    windows: str,
+    test_share: float,
+    batch_size: int,
+) -> Fold:
+    """Cut a signature of `window` samples around every CAP and label it with its class.
+
+    `windows="rest"` takes windows from between the stimuli instead: each class is a recording of its own, and what can be
+    told apart there is the recording, not the nerve. With CAPs these windows are the fold's control. Raises ValueError for
+    another kind of recording, sampling rate or number of channels, or when a class has too little for the split.
+    """
+    if not isinstance(recording, Session | Signatures):
+        name = getattr(recording, "name", recording)
+        raise ValueError(
+            f"{name} is no recording of a nerve cuff: dataset=eng takes recording=eng_simulated, intan or signatures"
+        )
+    if step is not None:
+        raise ValueError(f"step={step}: with dataset=eng windows follow the CAPs, so there is no step; leave it null")
+    for key, value, valid in (("order", order, tuple(ORDERS)), ("windows", windows, ("cap", "rest"))):
+        if value not in valid:
+            raise ValueError(f"dataset.{key}={value} is neither {' nor '.join(valid)}")
+    if not 0 < test_share < 1:
+        raise ValueError(f"dataset.test_share={test_share} must lie between 0 and 1")
+    if batch_size < 1:
+        raise ValueError(f"dataset.batch_size={batch_size} must be at least 1")
+    if isinstance(recording, Session):
+        recording = prepare(recording, preprocessing, window, rate_hz, cache)
+    elif (recording.windows.shape[1], recording.rate_hz) != (window, rate_hz):
+        raise ValueError(
+            f"{recording.name}: its signatures are {recording.windows.shape[1]} samples at {recording.rate_hz:g} Hz, "
+            f"not window={window} at dataset.rate_hz={rate_hz:g}"
+        )
+    used, rest = (recording, recording.rest) if windows == "cap" else (recording.rest, None)
+    if used is None:
+        raise ValueError(f"{recording.name}: signatures that were cut elsewhere come without windows at rest")
+
+    events = splits.Events(used.label, used.stimulus, used.classes, test_share, used.test)
+    parts = split(used.first, window, splits.Timeline(used.n_samples, rate_hz, events=events), fold)
+    facts = dict(used.facts)
+    facts |= {f"{part}_windows": len(getattr(parts, part)) for part in ("train", "validation", "test")}
+    if used.stimulus is not None:  # else the time axis is not known
+        overlapping, samples_seen = segments.overlap_audit(used.n_samples, used.first, window, parts.train, parts.test)
+        facts |= {"test_windows_overlapping_train": overlapping, "test_samples_seen_in_train": samples_seen}
+        groups = [np.unique(used.stimulus[indices]) for indices in (parts.train, parts.test)]
+        facts["test_stimuli_seen_in_train"] = float(np.isin(groups[1], groups[0]).mean())
+
+    sources = [used] if rest is None else [used, rest]
+    cut = np.concatenate([source.windows for source in sources])[:, :, ORDERS[order]]
+    label = np.concatenate([source.label for source in sources])
+    return Fold(
+        signal=cut.reshape(-1, cut.shape[2]),  # one signature after another: windows start every `window` samples
+        starts=np.arange(len(cut), dtype=np.int64) * window,
+        window=window,
+        labels=np.eye(len(used.classes), dtype=np.float32)[label],
+        split=parts,
+        batch_size=batch_size,
+        seed=seed,
+        facts=facts,
+        source=recording,
+        control=None if rest is None else np.arange(len(used.label), len(label)),
+    )

@@ -1,0 +1,226 @@
+"""Download a Dataverse dataset by its DOI: `python -m neuroexp.dataverse doi:10.5683/SP3/JRZDDR [FOLDER]`."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import re
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import requests
+from tqdm import tqdm
+
+AGAIN = "the same command goes on from where it stopped"
+TIMEOUT_S = (20, 60)  # to connect, and between two pieces of an answer
+PIECE = 1 << 16  # bytes; what a broken connection delivered of its last piece is lost
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file of a dataset; size and checksum are those of the upload, also where the server made a table from it."""
+
+    number: int  # by which the server knows it
+    path: str  # inside the dataset, with forward slashes
+    n_bytes: int
+    algorithm: str | None  # of the checksum, as hashlib names it; None when there is none that it knows
+    checksum: str
+    converted: bool  # the server gives out a table unless asked for the upload
+    restricted: bool
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Where a dataset lies and what its latest version holds."""
+
+    server: str
+    citation: str
+    entries: list[Entry]
+
+
+def look_up(doi: str, session: requests.Session, resolver: str = "https://doi.org") -> Dataset:
+    """List a dataset; `resolver` is the server that knows where a DOI lies.
+
+    Raises ValueError or RuntimeError with one sentence when there is no such dataset or it cannot be reached.
+    """
+    found = re.search(r"10\.\d{4,9}/\S+", doi)
+    if not found:
+        raise ValueError(f"{doi} is no DOI, such as doi:10.5683/SP3/JRZDDR")
+    doi = quote(found[0])
+    with _get(session, f"{resolver}/{doi}") as page:
+        if not page.history and not page.ok:
+            raise RuntimeError(f"{resolver} does not know doi:{doi} (it answered {page.status_code})")
+        host = urlsplit(page.url)
+    server = f"{host.scheme}://{host.netloc}"
+    listing = f"{server}/api/datasets/:persistentId/?persistentId=doi:{doi}"
+    with _get(session, listing) as answer, _connection(listing, "try again"):
+        body = answer.content
+    try:
+        content = json.loads(body)
+        if not answer.ok:
+            raise RuntimeError(f"{server} does not give out doi:{doi} ({content['message']})")
+        version = content["data"]["latestVersion"]
+        entries = [_entry(file) for file in version["files"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise RuntimeError(f"doi:{doi} lies at {server}, which does not answer as a Dataverse server") from error
+    for path, count in Counter(entry.path for entry in entries).items():
+        if re.search(r"[\\:\0]", path) or {"", ".", ".."} & set(path.split("/")):
+            raise ValueError(f"{server} names a file {path!r}, which would not lie inside the folder")
+        if count > 1:
+            raise ValueError(f"{server} names more than one file {path!r}")
+    return Dataset(server, version.get("citation", ""), entries)
+
+
+def _entry(file: dict[str, Any]) -> Entry:
+    data = file["dataFile"]
+    converted = bool(data.get("originalFileFormat") or data.get("originalFileName"))
+    name = data.get("originalFileName") or file.get("label") or data["filename"]
+    checksum = data.get("checksum") or {"type": "MD5", "value": data.get("md5") or ""}
+    algorithm = checksum["type"].replace("-", "").lower()  # SHA-1 -> sha1
+    return Entry(
+        number=int(data["id"]),
+        path=f"{file['directoryLabel']}/{name}" if file.get("directoryLabel") else name,
+        n_bytes=int(data.get("originalFileSize", data["filesize"]) if converted else data["filesize"]),
+        algorithm=algorithm if checksum["value"] and algorithm in hashlib.algorithms_guaranteed else None,
+        checksum=checksum["value"].lower(),
+        converted=converted,
+        restricted=bool(file.get("restricted")),
+    )
+
+
+def fetch(dataset: Dataset, entries: Sequence[Entry], folder: Path, session: requests.Session) -> int:
+    """Bring `entries` into `folder` and return how many were downloaded; what is there and whole is left alone.
+
+    Raises ValueError, RuntimeError or OSError with one sentence; what came of a file is kept, as NAME.part, and continued
+    the next time.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    absent = [entry for entry in entries if not (folder / entry.path).exists()]
+    needed, free = sum(entry.n_bytes for entry in absent), shutil.disk_usage(folder).free
+    if needed > free:
+        raise RuntimeError(
+            f"{folder} has {free / 1e6:,.1f} MB free, the files need {needed / 1e6:,.1f}; bring some with --only"
+        )
+    total = sum(entry.n_bytes for entry in entries)
+    with tqdm(total=total, unit="B", unit_scale=True, disable=not sys.stderr.isatty()) as bar:
+        for entry in entries:
+            bar.set_description(entry.path)
+            target = folder / entry.path
+            if target.exists():
+                if not _whole(entry, target):
+                    raise ValueError(f"{target} is there but is not the dataset's; move it away and try again")
+                bar.update(entry.n_bytes)
+                continue
+            target.parent.mkdir(parents=True, exist_ok=True)
+            part = target.with_name(f"{target.name}.part")
+            _download(dataset.server, entry, part, session, bar)
+            if not _whole(entry, part):
+                part.unlink()
+                raise RuntimeError(f"{entry.path} came with a wrong size or checksum and was removed; try again")
+            part.replace(target)  # a reader never sees half a file
+    return len(absent)
+
+
+def _download(server: str, entry: Entry, part: Path, session: requests.Session, bar: Any) -> None:
+    """Write what `part` lacks."""
+    have = part.stat().st_size if part.exists() else 0
+    bar.update(have)
+    if have >= entry.n_bytes > 0:
+        return
+    address = f"{server}/api/access/datafile/{entry.number}{'?format=original' if entry.converted else ''}"
+    headers = {"Accept-Encoding": "identity"}  # a compressed answer could not be continued
+    if have:
+        headers["Range"] = f"bytes={have}-"
+    with _get(session, address, headers) as answer:
+        if answer.status_code in (401, 403):
+            raise RuntimeError(f"{server} does not give out {entry.path}: it is restricted or under embargo")
+        if not answer.ok:
+            raise RuntimeError(f"{server} answered {answer.status_code} for {entry.path}; {AGAIN}")
+        goes_on = answer.status_code == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+        if not goes_on:  # this server begins anew, so we do
+            bar.update(-have)
+        with part.open("ab" if goes_on else "wb") as file, _connection(server, f"{entry.path} is not whole; {AGAIN}"):
+            for piece in answer.iter_content(PIECE):
+                file.write(piece)
+                bar.update(len(piece))
+    if part.stat().st_size < entry.n_bytes:  # a connection may end without an error
+        raise RuntimeError(f"{server} ended the connection and {entry.path} is not whole; {AGAIN}")
+
+
+def _whole(entry: Entry, path: Path) -> bool:
+    if not path.is_file() or path.stat().st_size != entry.n_bytes:
+        return False
+    if not (algorithm := entry.algorithm):
+        return True
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False))
+    return digest.hexdigest() == entry.checksum
+
+
+def _get(session: requests.Session, address: str, headers: dict[str, str] | None = None) -> requests.Response:
+    with _connection(address, "is this machine offline?"):
+        return session.get(address, headers=headers, stream=True, timeout=TIMEOUT_S)
+
+
+@contextmanager
+def _connection(address: str, advice: str) -> Iterator[None]:
+    """Turn what requests raises into a RuntimeError with one sentence; errors of the disk pass."""
+    try:
+        yield
+    except requests.RequestException as error:
+        reached = error.request.url if error.request is not None else None  # a redirect leads to other servers
+        host = urlsplit(str(reached or address)).netloc
+        raise RuntimeError(f"the connection to {host} failed ({type(error).__name__}): {advice}") from error
+
+
+def _run(given: argparse.Namespace, session: requests.Session, resolver: str) -> None:
+    dataset = look_up(given.doi, session, resolver)
+    chosen = [entry for entry in dataset.entries if fnmatchcase(entry.path, given.only)]
+    if not chosen:
+        some = ", ".join(entry.path for entry in dataset.entries[:5]) or "none"
+        raise ValueError(f"--only {given.only!r} matches none of {len(dataset.entries)} files (some are: {some})")
+    if given.list:
+        for entry in chosen:
+            print(f"{entry.n_bytes:>14,} {entry.path}{' (restricted)' if entry.restricted else ''}")
+        return
+    open_to_all = [entry for entry in chosen if not entry.restricted]
+    brought = fetch(dataset, open_to_all, given.folder, session)
+    n_bytes = sum(entry.n_bytes for entry in open_to_all)
+    print(f"{len(open_to_all)} files, {n_bytes:,} bytes, in {given.folder} ({brought} downloaded now)")
+    if dataset.citation:
+        print(f"Please cite: {dataset.citation}")
+    if kept := [entry.path for entry in chosen if entry.restricted]:
+        raise RuntimeError(f"{kept[0]} ({len(kept)} in all) is restricted: ask for access at {dataset.server}")
+
+
+def main(words: Sequence[str] | None = None, resolver: str = "https://doi.org") -> None:
+    """Download into the folder given, else into NEUROEXP_DATA, else into ./data."""
+    parser = argparse.ArgumentParser(prog="python -m neuroexp.dataverse", description=__doc__)
+    parser.add_argument("doi")
+    parser.add_argument("folder", nargs="?", type=Path, default=Path(os.environ.get("NEUROEXP_DATA", "data")))
+    parser.add_argument("--only", metavar="PATTERN", default="*", help="files to bring, such as 'Rat4/*'")
+    parser.add_argument("--list", action="store_true", help="show the files and bring none")
+    given = parser.parse_args(words)
+    try:
+        with requests.Session() as session:
+            _run(given, session, resolver)
+    except KeyboardInterrupt:
+        sys.exit(f"dataverse: stopped; {AGAIN}")
+    except (RuntimeError, ValueError) as error:
+        sys.exit(f"dataverse: {error}")
+    except OSError as error:
+        sys.exit(f"dataverse: {error.filename or given.folder}: {error.strerror}; {AGAIN}")
+
+
+if __name__ == "__main__":
+    main()

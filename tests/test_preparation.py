@@ -1,0 +1,283 @@
+"""From recordings to signatures: every step of the ENG paper's preprocessing, the cache, and what cannot be prepared."""
+
+import dataclasses
+import multiprocessing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hydra.utils import instantiate
+from hypothesis import given
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+
+from neuroexp import preparation, signals
+from neuroexp.cuff import CLASSES, GRID, Session
+from neuroexp.preparation import prepare
+from neuroexp.recording import Recording
+from neuroexp.recordings import eng_simulated
+
+RATE = 30_000.0
+SETTINGS = instantiate(OmegaConf.load(Path(__file__).parent.parent / "conf/dataset/eng.yaml").dataset.preprocessing)
+RNG = np.random.default_rng(0)
+
+
+def changed(**values):
+    return dataclasses.replace(SETTINGS, **values)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    return prepare(eng_simulated.read(), SETTINGS, 100, RATE, str(tmp_path_factory.mktemp("cache")))
+
+
+def session(signal, rate_hz=RATE, **words):
+    """Return a session in which every class has this signal."""
+    signal = signal.astype(np.float32)
+    return Session(
+        "made", str(hash(signal.tobytes())), lambda name: Recording(f"made {name}", signal, rate_hz, "", **words)
+    )
+
+
+# each step on its own
+
+
+def test_clip_limits_and_reports_the_share_beyond():
+    signal = np.array([[50.0, 1], [-41, 2], [0, 3], [40, -40]], dtype=np.float32)
+    clipped, beyond = signals.clip(signal, 40)
+    assert clipped.tolist() == [[40, 1], [-40, 2], [0, 3], [40, -40]]
+    assert beyond.tolist() == [0.5, 0]
+
+
+@pytest.mark.parametrize("zero_phase", [True, False])
+def test_bandpass_keeps_its_band(zero_phase):
+    time = np.arange(30_000) / RATE
+    for frequency, gain in ((300, 0), (2000, 1), (9000, 0)):
+        wave = np.sin(2 * np.pi * frequency * time)[:, None].astype(np.float32)
+        out = signals.bandpass(wave, RATE, 800, 5000, order=6, zero_phase=zero_phase)[5000:-5000]
+        assert out.std() / wave.std() == pytest.approx(gain, abs=0.02)
+        if zero_phase and gain:
+            np.testing.assert_allclose(out, wave[5000:-5000], atol=0.02)
+
+
+def test_a_causal_bandpass_knows_nothing_of_the_future():
+    signal = RNG.standard_normal((4000, 3)).astype(np.float32)
+    later = signal.copy()
+    later[2000:] += 5
+    one, other = (signals.bandpass(x, RATE, 800, 5000, 6, zero_phase=False) for x in (signal, later))
+    assert np.array_equal(one[:2000], other[:2000])
+
+
+@pytest.mark.parametrize("per_contact", [True, False])
+def test_tripolar_removes_what_is_common_and_keeps_the_rest(per_contact):
+    common = RNG.standard_normal((500, 1))
+    own = np.zeros((500, 56))
+    own[:, GRID[3]] = RNG.standard_normal((500, 8))
+    out = signals.tripolar((own + common).astype(np.float32), GRID, per_contact)
+    np.testing.assert_allclose(out, own, atol=1e-5)
+
+
+def test_tripolar_per_contact_uses_the_two_outer_contacts_of_the_same_angle():
+    signal = RNG.standard_normal((10, 56)).astype(np.float32)
+    out = signals.tripolar(signal, GRID, per_contact=True)
+    for ring, contact in np.ndindex(7, 8):
+        expected = signal[:, 8 * ring + contact] - (signal[:, contact] + signal[:, 48 + contact]) / 2
+        np.testing.assert_allclose(out[:, 8 * ring + contact], expected, atol=1e-6)
+
+
+def test_activity_intervals_find_bursts_of_power():
+    signal = RNG.standard_normal((round(10 * RATE), 8)).astype(np.float32)
+    truth = [(1.0, 1.7), (3.0, 3.6), (5.2, 5.9), (8.0, 8.6)]
+    for low, high in truth:
+        signal[round(low * RATE) : round(high * RATE)] *= 1.3
+    found = signals.activity_intervals(signal, RATE, 0.3, 0.8, 0.3, 0.5) / RATE
+    np.testing.assert_allclose(found, truth, atol=0.05)
+
+
+def test_between_is_the_rest_less_a_guard():
+    on = np.array([[10, 20], [30, 40]])
+    assert signals.between(on, 50, guard=2).tolist() == [[0, 8], [22, 28], [42, 50]]
+    assert signals.between(on, 50, guard=6).tolist() == [[0, 4], [46, 50]]
+
+
+@given(gain=st.floats(1.1, 5), seed=st.integers(0, 99))
+def test_snr_is_the_mean_ratio_of_power(gain, seed):
+    signal = np.random.default_rng(seed).standard_normal((4000, 3)).astype(np.float32)
+    signal[1000:2000] *= gain
+    on, off = np.array([[1000, 2000]]), np.array([[0, 1000], [2000, 4000]])
+    ratio = np.mean(signal[1000:2000] ** 2, axis=0) / np.mean(
+        np.concatenate([signal[:1000], signal[2000:]]) ** 2, axis=0
+    )
+    assert signals.snr_db(signal, on, off) == pytest.approx(10 * np.log10(ratio.mean()), abs=1e-4)
+
+
+def test_caps_are_peaks_between_thresholds_the_highest_of_3_ms_alone():
+    trace = 0.1 * RNG.standard_normal(30_000).astype(np.float32)
+    for sample, height in ((1000, 3.0), (1060, -4), (5000, -3), (9000, 40), (9050, 3), (20_000, 3)):
+        trace[sample] = height
+    caps = signals.detect_caps(trace, RATE, low_sd=5, high_sd=1000, exclusion_ms=3)
+    assert caps.tolist() == [1060, 5000, 9000, 20_000]
+    spread = trace.std()
+    caps = signals.detect_caps(trace, RATE, low_sd=5, high_sd=20 / spread, exclusion_ms=3)
+    assert caps.tolist() == [1060, 5000, 20_000]  # the artefact takes what lies in its 3 ms with it
+
+
+@given(seed=st.integers(0, 50), exclusion_ms=st.floats(0.5, 5))
+def test_caps_keep_their_distance(seed, exclusion_ms):
+    trace = np.random.default_rng(seed).standard_normal(3000).astype(np.float32)
+    caps = signals.detect_caps(trace, RATE, 0.5, 50, exclusion_ms)
+    assert len(caps)
+    assert np.diff(caps).min() >= np.floor(exclusion_ms * 30)
+
+
+def test_thresholds_that_do_not_rise():
+    with pytest.raises(ValueError, match="low_sd=5 and high_sd=2"):
+        signals.detect_caps(np.ones(10, dtype=np.float32), RATE, 5, 2, 3)
+
+
+# the whole
+
+
+@pytest.mark.parametrize("rat", [4, 5, 6, 7, 8, 9])
+def test_estimated_snr_lands_on_table_1(rat, tmp_path):
+    facts = prepare(eng_simulated.read(rat=rat), SETTINGS, 100, RATE, str(tmp_path)).facts
+    for name, published in zip(CLASSES, eng_simulated.SNR_DB[rat], strict=True):
+        assert facts[f"snr_db_{name}"] == pytest.approx(published, abs=0.5)
+
+
+def test_detected_caps_are_the_simulated_ones(prepared):
+    for name in CLASSES:
+        assert prepared.facts[f"cap_precision_{name}"] > 0.8
+        assert prepared.facts[f"cap_recall_{name}"] > 0.7
+        assert prepared.facts[f"stimuli_{name}"] == 11
+        assert prepared.facts[f"stimulus_s_{name}"] == pytest.approx(0.64, abs=0.1)
+
+
+def test_agreement_matches_each_true_cap_once():
+    found, truth = np.array([10, 12, 100, 205, 400]), np.array([11, 101, 200, 300])
+    assert preparation._agreement(found, truth, 5) == {"cap_precision": 3 / 5, "cap_recall": 3 / 4}
+
+
+def test_signatures_are_the_cleaned_signal_around_the_cap(prepared):
+    recording = eng_simulated.read().read("plantarflexion")
+    signal, _ = signals.clip(recording.signal, 40)
+    signal = signals.tripolar(signals.bandpass(signal, RATE, 800, 5000, 6), GRID)
+    chosen = prepared.label == 1
+    first = prepared.first[chosen] - 600_000  # the classes follow one another on one time axis
+    for number in (0, 7, -1):
+        np.testing.assert_array_equal(prepared.windows[chosen][number], signal[first[number] : first[number] + 100])
+    middle = np.abs(prepared.windows[:, :, GRID[3]].mean(axis=2))
+    assert np.mean(middle[:, 50] == middle.max(axis=1)) > 0.95  # but where 3 ms end within the signature
+
+
+def test_windows_at_rest_touch_no_stimulus_and_not_each_other(prepared):
+    rest = prepared.rest
+    assert np.bincount(rest.label).tolist() == np.bincount(prepared.label).tolist()
+    assert np.diff(np.sort(rest.first)).min() >= 100
+    nearest = np.abs(rest.first[:, None] - prepared.first[None]).min(axis=1)
+    assert nearest.min() > 0.1 * RATE - 100
+    assert len(np.unique(rest.stimulus)) > 20
+
+
+def test_stimuli_are_told_apart_over_all_classes(prepared):
+    classes = [np.unique(prepared.label[prepared.stimulus == number]) for number in np.unique(prepared.stimulus)]
+    assert all(len(found) == 1 for found in classes)
+    assert len(classes) == 33
+
+
+# the cache
+
+
+def test_the_cache_gives_back_the_same_and_reads_nothing(tmp_path):
+    one = prepare(eng_simulated.read(duration_s=8), SETTINGS, 100, RATE, str(tmp_path))
+    unreadable = Session("other name", one.sha256, lambda name: pytest.fail("read again"), simulated=True)
+    two = prepare(unreadable, SETTINGS, 100, RATE, str(tmp_path))
+    for part in (lambda s: s, lambda s: s.rest):
+        for array in ("windows", "label", "first", "stimulus"):
+            np.testing.assert_array_equal(getattr(part(one), array), getattr(part(two), array))
+    assert (two.facts, two.n_samples, two.classes, two.simulated) == (one.facts, one.n_samples, CLASSES, True)
+    assert two.traces.keys() == one.traces.keys()
+    assert [path.suffix for path in sorted(tmp_path.iterdir())] == [".lock", ".npz"]
+
+
+def test_other_settings_are_other_signatures(tmp_path):
+    rat = eng_simulated.read(duration_s=8)
+    prepare(rat, SETTINGS, 100, RATE, str(tmp_path))
+    prepare(rat, changed(low_sd=3.0), 100, RATE, str(tmp_path))
+    prepare(rat, SETTINGS, 60, RATE, str(tmp_path))
+    prepare(eng_simulated.read(duration_s=8, seed=1), SETTINGS, 100, RATE, str(tmp_path))
+    assert len(list(tmp_path.glob("*.npz"))) == 4
+
+
+def test_a_damaged_cache_is_made_again(tmp_path):
+    rat = eng_simulated.read(duration_s=8)
+    whole = prepare(rat, SETTINGS, 100, RATE, str(tmp_path))
+    [path] = tmp_path.glob("*.npz")
+    for length in (0, 1000, path.stat().st_size // 2):
+        path.write_bytes(path.read_bytes()[:length])
+        again = prepare(rat, SETTINGS, 100, RATE, str(tmp_path))
+        np.testing.assert_array_equal(again.windows, whole.windows)
+
+
+def _prepare_in_process(cache, results):
+    made = []
+    rat = eng_simulated.read(duration_s=8)
+    counted = Session(rat.name, rat.sha256, lambda name: made.append(name) or rat.read(name), simulated=True)
+    prepare(counted, SETTINGS, 100, RATE, cache)
+    results.put(len(made))
+
+
+def test_of_three_processes_one_prepares(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    results = context.Queue()
+    processes = [context.Process(target=_prepare_in_process, args=(str(tmp_path), results)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    made = sorted(results.get(timeout=120) for _ in processes)
+    for process in processes:
+        process.join()
+    assert made == [0, 0, 3]
+
+
+# what cannot be prepared
+
+
+def quiet():
+    return RNG.standard_normal((round(4 * RATE), 56))
+
+
+def loud(channel, factor):
+    return np.where(np.arange(56) == channel, factor, 1) * quiet()
+
+
+def steady():
+    """The same white noise all the time, in which a stimulus would have to stand out by more than there is."""
+    return session(quiet()), {"prominence": 5.0}
+
+
+BROKEN = {
+    "made dorsiflexion: 32 channels, a cuff of 7 rings with 8 contacts has 56": lambda: (session(quiet()[:, :32]), {}),
+    "sampled at 20000 Hz, but dataset.rate_hz is 30000; set dataset.rate_hz=20000": lambda: (session(quiet(), 2e4), {}),
+    "no CAP lies between low_sd=20 and high_sd=25 standard dev": lambda: (session(quiet()), {"low_sd": 20.0}),
+    r"channel 5 lies beyond ±40 µV in 9\d% of its samples, more than": lambda: (session(loud(4, 500)), {}),
+    "channel 10 is flat; leave it out": lambda: (session(loud(9, 0)), {}),
+    "no stimulus stands out": steady,
+}
+
+
+@pytest.mark.parametrize("sentence", BROKEN)
+def test_one_clear_sentence(sentence, tmp_path):
+    broken, settings = BROKEN[sentence]()
+    with pytest.raises(ValueError, match=sentence):
+        prepare(broken, changed(**settings), 100, RATE, str(tmp_path))
+
+
+def test_a_band_beyond_half_the_sampling_rate(tmp_path):
+    with pytest.raises(ValueError, match="a band-pass of 800 to 20000 Hz does not fit"):
+        prepare(session(quiet()), changed(band_hz=[800, 20000]), 100, RATE, str(tmp_path))
+
+
+def test_nothing_is_left_behind_by_a_failure(tmp_path):
+    with pytest.raises(ValueError, match="32 channels"):
+        prepare(session(quiet()[:, :32]), SETTINGS, 100, RATE, str(tmp_path))
+    assert not list(tmp_path.glob("*.npz")) + list(tmp_path.glob("*.part"))
