@@ -1,6 +1,6 @@
 """Run every benchmark: `python -m benchmarks`."""
 
-from benchmarks import data_path, overhead, precision, preparation
+from benchmarks import data_path, mobilescapenet, overhead, precision, preparation
 
-for benchmark in (data_path, preparation, overhead, precision):
+for benchmark in (data_path, preparation, overhead, precision, mobilescapenet):
     benchmark.main()

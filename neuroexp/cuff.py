@@ -87,7 +87,7 @@ def save(prepared: Signatures, path: Path) -> None:
 
 def load(path: Path) -> Signatures:
     """Read what `save` has kept."""
-    with np.load(path) as file:
+    with path.open("rb") as opened, np.load(opened) as file:  # NumPy leaves a damaged file open
         words = json.loads(str(file["words"]))
         words["classes"] = tuple(words["classes"])
         traces = {name.removeprefix("traces_"): file[name] for name in file.files if name.startswith("traces_")}

@@ -14,7 +14,9 @@ from torch import Tensor
 from neuroexp.segments import coverage
 from neuroexp.splits import Split
 
-EVALUATION_BATCH = 256  # windows; without gradients a larger batch is faster and changes no score, until maps leave the cache
+EVALUATION_BATCH = (
+    256  # windows; without gradients a larger batch is faster and changes no score, until maps leave the cache
+)
 
 
 class Batches:

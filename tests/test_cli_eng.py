@@ -81,7 +81,7 @@ def test_the_ablation_narrowed(neuroexp):
         *SHORT[1:],
         "recording.rat=6",
         "fold=0",
-        "model=glob(mobilescapenet/E[23])",
+        "model=mobilescapenet/E2,mobilescapenet/E3",
     )
     assert done.code == 0, done.out
     sizes = {result["name"].split()[0]: result["scores"]["cost/parameters"] for result in done.results()}

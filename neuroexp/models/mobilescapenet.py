@@ -5,7 +5,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
+
+from neuroexp.layers import NormalisedPool
 
 
 class MobilESCAPENet(nn.Module):
@@ -28,20 +31,19 @@ class MobilESCAPENet(nn.Module):
         """Take one kernel (odd) and one number of filters per block. `head` is gap or flatten; ValueError says what fits."""
         super().__init__()
         _check(window, n_channels, kernels, filters, head)
-        layers: list[nn.Module] = []
+        blocks: list[nn.Module] = []
         n_in = 1
         for number, (kernel, n_out) in enumerate(zip(kernels, filters, strict=True), start=1):
-            if number == 1:
-                layers.append(nn.Conv2d(n_in, n_out, kernel, padding="same"))
-            else:
-                layers.append(nn.Conv2d(n_in, n_out, kernel, padding="same", groups=n_in))
-                layers.append(nn.Conv2d(n_out, n_out, 1))
-            layers.append(nn.ReLU())
+            convolutions = [nn.Conv2d(n_in, n_out, kernel, padding=kernel // 2, groups=n_in)]
+            if number > 1:
+                convolutions.append(nn.Conv2d(n_out, n_out, 1))
             if number < len(kernels):
-                layers.append(nn.BatchNorm2d(n_out))
-            layers.append(nn.MaxPool2d(2))
+                blocks.append(NormalisedPool(*convolutions))
+            else:
+                blocks += [*convolutions, nn.ReLU(), nn.MaxPool2d(2)]
             n_in = n_out
-        self.features = nn.Sequential(*layers)
+        # channels last takes half the time of the other order on a processor
+        self.features = nn.Sequential(*blocks).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         pixels = (n_channels >> len(kernels)) * (window >> len(kernels))
         pool = [nn.AdaptiveAvgPool2d(1)] if head == "gap" else []
         n_features = n_in if head == "gap" else n_in * pixels
