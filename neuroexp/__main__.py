@@ -141,7 +141,7 @@ def train(cfg: DictConfig, run: Run) -> dict[str, float]:
     import torch  # noqa: PLC0415 - as above
     from pytorch_lightning import seed_everything  # noqa: PLC0415
 
-    from neuroexp import cost  # noqa: PLC0415
+    from neuroexp import cost, memory  # noqa: PLC0415
     from neuroexp.callbacks import EpochBar, Epochs  # noqa: PLC0415
 
     began = time.perf_counter()
@@ -160,7 +160,8 @@ def train(cfg: DictConfig, run: Run) -> dict[str, float]:
     callbacks = [callback for callback in build.keywords["callbacks"].values() if callback is not None]
     trainer = build(callbacks=[*callbacks, epochs, EpochBar(title(cfg))])
     ready = time.perf_counter()
-    trainer.fit(task, datamodule=fold)
+    with memory.kept():
+        trainer.fit(task, datamodule=fold)
     fitted = time.perf_counter()
     if not epochs.history:
         raise ValueError(f"trainer.max_epochs={cfg.trainer.max_epochs} trains nothing")

@@ -30,13 +30,14 @@ OURS = {
     "cuff": {"recording"},
     "preparation": {"recording", "cuff", "signals"},
     "layers": set(),
+    "memory": set(),
     "dataverse": set(),
     "plots": {"recording", "cuff", "signals"},
     "fold": {"segments", "splits"},
     "recordings": {"recording", "cuff", "signals", "matfile"},
     "datasets": {"recording", "cuff", "preparation", "signals", "segments", "splits", "fold"},
     "tasks": {"scores", "plots"},
-    "__main__": {"launch", "provenance", "typecheck", "tracking", "cost", "callbacks"},
+    "__main__": {"launch", "provenance", "typecheck", "tracking", "cost", "memory", "callbacks"},
 }
 # library -> the only places that know it
 LIBRARIES = {

@@ -1,14 +1,17 @@
 """The normalised pool trains to the same numbers as the modules that it is made of."""
 
 import copy
+import ctypes
+import resource
+import sys
 
 import pytest
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from neuroexp import layers
-from neuroexp.layers import NormalisedPool
+from neuroexp import layers, memory
+from neuroexp.layers import DepthwiseConv2d, NormalisedPool
 from neuroexp.models.mobilescapenet import MobilESCAPENet
 
 
@@ -26,7 +29,14 @@ def block(kind: str, channels: int = 3) -> NormalisedPool:
 
 
 def as_modules(block: NormalisedPool) -> nn.Sequential:
-    return nn.Sequential(*copy.deepcopy(block))
+    def own(layer):
+        if not isinstance(layer, DepthwiseConv2d):
+            return copy.deepcopy(layer)
+        plain = nn.Conv2d(layer.in_channels, layer.out_channels, layer.kernel_size, padding="same", groups=layer.groups)
+        plain.load_state_dict(layer.state_dict())
+        return plain.to(layer.weight.dtype)
+
+    return nn.Sequential(*map(own, block))
 
 
 @pytest.fixture(autouse=True)
@@ -99,12 +109,45 @@ def test_bfloat16_is_no_further_off_than_the_modules_in_bfloat16():
         assert (mine - truth).norm() <= 1.5 * (theirs - truth).norm() + 0.01 * truth.norm() + 1e-4
 
 
+@pytest.mark.parametrize("kernel", [3, 5, 7, 9])
+@pytest.mark.parametrize("copies", [1, 2])
+def test_depthwise_equals_a_convolution(kernel, copies):
+    ours = DepthwiseConv2d(4, 4 * copies, kernel).double()
+    theirs = as_modules(nn.Sequential(ours))
+    x = torch.randn(3, 4, 11, 13, dtype=torch.float64)
+    one, other = x.clone().requires_grad_(), x.clone().requires_grad_()
+    ours(one).square().sum().backward()
+    theirs(other).square().sum().backward()
+    torch.testing.assert_close(one.grad, other.grad)
+    for mine, plain in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, plain.grad)
+
+
+def test_freed_memory_stays_inside_the_context_and_goes_after_it():
+    """Page faults tell: what is freed and asked for again costs none while it is kept."""
+
+    def faults():
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(3):
+            torch.empty(64 << 20, dtype=torch.uint8).fill_(1)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    if sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "mallopt"):
+        pytest.skip("no glibc here")
+    pages = 3 * (64 << 20) / resource.getpagesize()
+    with memory.kept():
+        faults()
+        assert faults() < 0.01 * pages
+    faults()
+    assert faults() > 0
+
+
 def test_a_network_trains_as_its_modules_do():
     torch.manual_seed(0)
     ours = MobilESCAPENet(56, 100, 3)
     theirs = copy.deepcopy(ours)
     theirs.features = nn.Sequential(
-        *(nn.Sequential(*layer) if isinstance(layer, NormalisedPool) else layer for layer in theirs.features)
+        *(as_modules(layer) if isinstance(layer, NormalisedPool) else layer for layer in theirs.features)
     )
     assert ours.state_dict().keys() == theirs.state_dict().keys()
     x, y = torch.randn(12, 100, 56).mT, torch.arange(12) % 3

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from neuroexp.layers import NormalisedPool
+from neuroexp.layers import DepthwiseConv2d, NormalisedPool
 
 
 class MobilESCAPENet(nn.Module):
@@ -34,9 +34,9 @@ class MobilESCAPENet(nn.Module):
         blocks: list[nn.Module] = []
         n_in = 1
         for number, (kernel, n_out) in enumerate(zip(kernels, filters, strict=True), start=1):
-            convolutions = [nn.Conv2d(n_in, n_out, kernel, padding=kernel // 2, groups=n_in)]
+            convolutions: list[nn.Conv2d] = [nn.Conv2d(n_in, n_out, kernel, padding=kernel // 2)]
             if number > 1:
-                convolutions.append(nn.Conv2d(n_out, n_out, 1))
+                convolutions = [DepthwiseConv2d(n_in, n_out, kernel), nn.Conv2d(n_out, n_out, 1)]
             if number < len(kernels):
                 blocks.append(NormalisedPool(*convolutions))
             else:
