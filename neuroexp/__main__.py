@@ -110,12 +110,14 @@ def _track(cfg: DictConfig, result: dict[str, Any]) -> None:
     shown |= {name: cfg[name] for name in ("window", "step", "fold", "seed") if cfg[name] is not None}
     if "label" not in cfg.dataset:
         del shown["label"]
+    shown = typed() | shown
+    columns = [name for name in dict.fromkeys((*VIEW, *typed())) if name in shown]
     store = Store(cfg.tracking.uri, cfg.tracking.artifacts, cfg.experiment)
     result |= {"uri": cfg.tracking.uri, "link": store.link(launch.name())}
     key = provenance.configuration_key(OmegaConf.to_container(cfg, resolve=True))  # type: ignore[arg-type]
     if done := store.finished(key, launch.name()):
         result |= {"status": "skipped", **done}
-        store.save_view(launch.name(), VIEW, cfg.report)
+        store.save_view(launch.name(), columns, cfg.report)
         return
     run = store.start(result["name"], key, launch.name(), shown, provenance.revision())
     result["run_id"] = run.run_id
@@ -133,7 +135,7 @@ def _track(cfg: DictConfig, result: dict[str, Any]) -> None:
         run.text("".join(traceback.format_exception(error)), "traceback.txt")
         run.end("KILLED" if killed else "FAILED")
         raise
-    store.save_view(launch.name(), VIEW, cfg.report)  # MLflow keeps few: none for a launch without scores
+    store.save_view(launch.name(), columns, cfg.report)  # MLflow keeps few: none for a launch without scores
 
 
 def train(cfg: DictConfig, run: Run) -> dict[str, float]:
@@ -210,11 +212,19 @@ def title(cfg: DictConfig) -> str:
         words.remove("SNone")
     if choices["recording"] != f"{choices['dataset']}_simulated":
         words.insert(0, choices["recording"])
-    for override in hydra_config.overrides.task:
-        key, _, value = override.lstrip("+~").partition("=")
-        if key not in UNNAMED and key.split(".")[0] not in {"trainer", "tracking"}:
-            words.append(f"{key.split('.')[-1]}={Path(value).stem if key.endswith('.path') else value}")
+    for key, value in typed().items():
+        words.append(f"{key.split('.')[-1]}={Path(value).stem if key.endswith('.path') else value}")
     return " ".join(words)
+
+
+def typed() -> dict[str, str]:
+    """Return what was typed for this job, or is swept by its experiment, beyond the choices that every run names."""
+    overrides = (override.lstrip("+~").partition("=") for override in HydraConfig.get().overrides.task)
+    return {
+        key: value
+        for key, _, value in overrides
+        if key not in UNNAMED and key.split(".")[0] not in {"trainer", "tracking"}
+    }
 
 
 def check(cfg: DictConfig) -> None:

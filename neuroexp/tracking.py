@@ -127,7 +127,7 @@ class Store:
             "columnOrder": columns,
             "columnWidths": {column: _width(column) for column in columns},
             "runsHiddenMode": "SHOW_ALL",
-            "compareRunCharts": _charts(score),
+            "compareRunCharts": _charts(score, parameters),
             "compareRunSections": [
                 _section("sweep", "Cells of the sweep", True),
                 *(_section(f"neuroexp-{name}", name, is_open) for name, is_open in SECTIONS.items()),
@@ -227,7 +227,7 @@ def _section(key: str, name: str, is_open: bool) -> dict[str, Any]:
     return {"uuid": key, "name": name, "display": is_open, "isReordered": False}
 
 
-def _charts(score: str) -> list[dict[str, Any]]:
+def _charts(score: str, parameters: Sequence[str]) -> list[dict[str, Any]]:
     """Return MLflow's settings of the charts over the cells of a sweep."""
 
     def axis(key: str, kind: str) -> dict[str, str]:
@@ -237,12 +237,11 @@ def _charts(score: str) -> list[dict[str, Any]]:
     kinds: list[dict[str, Any]] = [
         {
             "type": "PARALLEL",
-            "selectedParams": ["model", "window", "step"],
+            "selectedParams": [name for name in parameters if name not in ("recording", "split", "fold")],
             "selectedMetrics": [score],
             "showAllRuns": False,
         },
         {"type": "SCATTER", "xaxis": cost, "yaxis": axis(score, "METRIC")},
-        {"type": "CONTOUR", "xaxis": window, "yaxis": step, "zaxis": axis(score, "METRIC")},
         {
             "type": "LINE",
             "metricKey": "val/loss",
@@ -260,5 +259,7 @@ def _charts(score: str) -> list[dict[str, Any]]:
             "useGlobalLineSmoothing": True,
         },
     ]
+    if "step" in parameters:
+        kinds.insert(2, {"type": "CONTOUR", "xaxis": window, "yaxis": step, "zaxis": axis(score, "METRIC")})
     common = {"runsCountToCompare": 100, "metricSectionId": "sweep", "deleted": False, "isGenerated": False}
     return [{"uuid": str(uuid.UUID(int=number)), **common, **kind} for number, kind in enumerate(kinds, start=1)]

@@ -28,6 +28,7 @@ def test_one_run_leaves_scores_tables_and_pictures(neuroexp):
     run = opened.client.get_run(result["run_id"])
     assert "step" not in run.data.params
     assert "label" not in run.data.params
+    assert run.data.params["recording.rat"] == "4"  # what was typed can be compared in MLflow
     assert {
         "data/snr_db_pricking",
         "data/cap_recall_pricking",
