@@ -101,6 +101,13 @@ def without_channels(grid: NDArray[np.int64], kept: NDArray[np.int64]) -> NDArra
     return renumbered[grid]  # index -1 is the extra last place, which stays -1
 
 
+def check_ranges(settings: Sequence[tuple[str, float, float, float]]) -> None:
+    """Raise ValueError for the first (name, value, low, high) whose value is outside low to high."""
+    for name, value, low, high in settings:
+        if not low <= value <= high:
+            raise ValueError(f"recording.{name}={value} is outside {low:g} to {high:g}")
+
+
 def _numbers(indices: NDArray[np.intp]) -> str:
     return ",".join(str(index + 1) for index in indices)
 

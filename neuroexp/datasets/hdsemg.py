@@ -47,7 +47,7 @@ def hdsemg(
                 f"{name}: motor unit {unit} has no discharge; leave it out with recording.discard_units=[{unit}]"
             )
     for key, value in (("window", window), ("step", step), ("dataset.batch_size", batch_size)):
-        if value is None or value < 1:
+        if value < 1:
             raise ValueError(f"{key}={value} must be at least 1")
 
     signal = recording.signal if band_hz is None else signals.bandpass(recording.signal, rate_hz, *band_hz)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.signal import butter, sosfilt
 
 from neuroexp.cuff import CLASSES, CONTACTS, GRID, RINGS, Session
-from neuroexp.recording import Recording
+from neuroexp.recording import Recording, check_ranges
 from neuroexp.signals import bandpass, tripolar
 
 Array = NDArray[np.float64]
@@ -99,14 +99,14 @@ def read(
         raise ValueError(
             f"recording.rat={rat} has no signal-to-noise ratio in Table I, rats {', '.join(map(str, SNR_DB))} do"
         )
-    for name, value, low, high in (
-        ("duration_s", duration_s, 4, 1800),
-        ("beats", beats, 1, 20),
-        ("selectivity", selectivity, 0, 1),
-        ("drift", drift, 0, 2),
-    ):
-        if not low <= value <= high:
-            raise ValueError(f"recording.{name}={value} is outside {low:g} to {high:g}")
+    check_ranges(
+        [
+            ("duration_s", duration_s, 4, 1800),
+            ("beats", beats, 1, 20),
+            ("selectivity", selectivity, 0, 1),
+            ("drift", drift, 0, 2),
+        ]
+    )
     digest = hashlib.sha256(json.dumps(["eng", settings]).encode()).hexdigest()
     name = f"simulated rat {rat}"
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
-from neuroexp.recording import Recording
+from neuroexp.recording import Recording, check_ranges
 
 Array = NDArray[np.float64]
 
@@ -166,7 +166,17 @@ def read(
     none. Raises ValueError when a value makes no recording.
     """
     settings = dict(sorted(locals().items()))
-    _check(subject, mvc, duration_s, contractions, pool_size, units, isi_cov)
+    check_ranges(
+        [
+            ("subject", subject, 0, 1e6),
+            ("mvc", mvc, 1, 100),
+            ("duration_s", duration_s, 1, 600),
+            ("contractions", contractions, 1, 60),
+            ("pool_size", pool_size, 2, 500),
+            ("units", units, 1, pool_size),
+            ("isi_cov", isi_cov, 0, 1),
+        ]
+    )
     body = np.random.default_rng([subject, 0])
     firing, noise_rng = (np.random.default_rng([subject, seed, stream]) for stream in (1, 2))
     n_samples = round(duration_s * RATE_HZ)
@@ -243,19 +253,3 @@ def _force(muscle: Pool, trains: list[NDArray[np.int64]], n_samples: int, maximu
         scale = np.e / (RATE_HZ * time_s) * decay
         force += lfilter([0, scale], [1, -2 * decay, decay**2], impulses)
     return 100 * force / maximum
-
-
-def _check(
-    subject: int, mvc: float, duration_s: float, contractions: int, pool_size: int, units: int, isi_cov: float
-) -> None:
-    for name, value, low, high in (
-        ("subject", subject, 0, 1e6),
-        ("mvc", mvc, 1, 100),
-        ("duration_s", duration_s, 1, 600),
-        ("contractions", contractions, 1, 60),
-        ("pool_size", pool_size, 2, 500),
-        ("units", units, 1, pool_size),
-        ("isi_cov", isi_cov, 0, 1),
-    ):
-        if not low <= value <= high:
-            raise ValueError(f"recording.{name}={value} is outside {low:g} to {high:g}")
