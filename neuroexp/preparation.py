@@ -168,7 +168,7 @@ def _prepare(recording: Recording, settings: Preprocessing, window: int, rate_hz
         "caps": len(caps),
     }
     if recording.spike_trains:
-        facts |= _agreement(caps, recording.spike_trains[0], round(MATCH_S * rate_hz))
+        facts |= _agreement(caps, recording.spike_trains, round(MATCH_S * rate_hz))
     begin = max(0, int(on[0, 0] - 0.5 * rate_hz))
     shown = slice(begin, begin + round(TRACE_S * rate_hz))
     traces = {
@@ -218,12 +218,26 @@ def _at_rest(
     return first[drawn], gap[drawn]
 
 
-def _agreement(found: NDArray[np.int64], truth: NDArray[np.int64], tolerance: int) -> dict[str, float]:
-    """Return precision and recall of the detected CAPs; each true one, in order of time, is matched once."""
+def _agreement(found: NDArray[np.int64], truth: Sequence[NDArray[np.int64]], tolerance: int) -> dict[str, float]:
+    """Return how many detected CAPs are true and, of these, evoked, and how many evoked ones were found.
+
+    The first of the true trains is what the stimuli evoke; any others come without a stimulus.
+    """
+    true = _matches(found, np.unique(np.concatenate(list(truth))), tolerance)
+    evoked = _matches(found, truth[0], tolerance)
+    return {
+        "cap_precision": true / len(found),
+        "cap_evoked": evoked / len(found),
+        "cap_recall": evoked / max(len(truth[0]), 1),
+    }
+
+
+def _matches(found: NDArray[np.int64], truth: NDArray[np.int64], tolerance: int) -> int:
+    """Count the pairs of found and true samples within the tolerance; each is matched once, in order of time."""
     matched, place = 0, 0
     for sample in found:
         while place < len(truth) and truth[place] < sample - tolerance:
             place += 1
         if place < len(truth) and truth[place] <= sample + tolerance:
             matched, place = matched + 1, place + 1
-    return {"cap_precision": matched / len(found), "cap_recall": matched / max(len(truth), 1)}
+    return matched

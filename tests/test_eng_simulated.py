@@ -20,8 +20,9 @@ def test_shape_and_truth(pricking):
     assert pricking.signal.shape == (240_000, 56)
     assert pricking.simulated
     assert "simulated" in pricking.name
-    [caps] = pricking.spike_trains
-    assert np.diff(caps).min() >= 0.004 * RATE - 1
+    evoked, spontaneous = pricking.spike_trains
+    assert np.diff(evoked).min() >= 0.004 * RATE - 1
+    assert len(spontaneous) == pytest.approx(5 * 8, abs=3 * np.sqrt(5 * 8))
 
 
 def test_same_seed_same_bits_and_another_seed_another_recording(pricking):
@@ -39,16 +40,17 @@ def test_nothing_is_simulated_before_it_is_asked_for():
 
 def test_bursts_follow_the_metronome_and_last_two_thirds_of_a_second():
     rng = np.random.default_rng(0)
-    caps = eng_simulated.discharges(180, 2, eng_simulated.nerve(6, 0.85), 0, rng)
-    assert len(caps.bursts) == pytest.approx(100, abs=6)  # "around 100 stimulus periods" in about 180 s
-    assert np.diff(caps.bursts.mean(axis=1)).mean() == pytest.approx(2 * 60 / 70, rel=0.01)
-    assert np.mean(caps.bursts[:, 1] - caps.bursts[:, 0]) == pytest.approx(0.64, abs=0.02)
-    inside = np.searchsorted(caps.bursts[:, 0], caps.sample / RATE + 1e-3, side="right") - 1
-    assert np.all(caps.sample / RATE < caps.bursts[inside, 1] + 1e-3)
+    caps, bursts = eng_simulated.discharges(180, 2, 80, eng_simulated.nerve(6, 0.95).mix[0], rng)
+    assert len(bursts) == pytest.approx(100, abs=6)  # "around 100 stimulus periods" in about 180 s
+    assert np.diff(bursts.mean(axis=1)).mean() == pytest.approx(2 * 60 / 70, rel=0.01)
+    assert np.mean(bursts[:, 1] - bursts[:, 0]) == pytest.approx(0.64, abs=0.02)
+    inside = np.searchsorted(bursts[:, 0], caps.sample / RATE + 1e-3, side="right") - 1
+    assert np.all(caps.sample / RATE < bursts[inside, 1] + 1e-3)
+    assert len(caps.sample) == pytest.approx(80 * np.sum(bursts[:, 1] - bursts[:, 0]), rel=0.1)
 
 
 def test_lead_field_is_the_inverse_square_of_the_distance():
-    anatomy = eng_simulated.nerve(5, 0.85)
+    anatomy = eng_simulated.nerve(5, 0.95)
     angle = np.arange(8) * 2 * np.pi / 8
     contacts = eng_simulated.CUFF_MM * np.stack([np.cos(angle), np.sin(angle)], axis=1)
     for gain in anatomy.gain:
@@ -61,7 +63,7 @@ def test_lead_field_is_the_inverse_square_of_the_distance():
 
 @pytest.mark.parametrize("source", range(eng_simulated.SOURCES))
 def test_conduction_velocity_comes_back_from_the_rings(source):
-    anatomy = eng_simulated.nerve(4, 0.85)
+    anatomy = eng_simulated.nerve(4, 0.95)
     shape = anatomy.waveforms(np.array([source]), np.ones(1), np.zeros(1))[0]  # (time, channel)
     along = shape[:, GRID[:, 0]]  # one contact of every ring
     time = np.arange(len(along))
@@ -107,6 +109,7 @@ def test_recordings_of_a_rat_share_their_electrodes_unless_they_drift():
     [
         ({"rat": 3}, "recording.rat=3 has no signal-to-noise ratio in Table I, rats 4, 5, 6, 7, 8, 9 do"),
         ({"duration_s": 1}, "recording.duration_s=1 is outside 4 to 1800"),
+        ({"spontaneous": -1}, "recording.spontaneous=-1 is outside 0 to 100"),
         ({"selectivity": 1.5}, "recording.selectivity=1.5 is outside 0 to 1"),
     ],
 )

@@ -145,6 +145,15 @@ def test_estimated_snr_lands_on_table_1(rat, tmp_path):
         assert facts[f"snr_db_{name}"] == pytest.approx(published, abs=0.5)
 
 
+def test_a_lower_snr_leaves_fewer_evoked_caps_among_those_found(prepared, tmp_path):
+    weak = prepare(eng_simulated.read(rat=9), SETTINGS, 100, RATE, str(tmp_path))
+
+    def evoked(signatures):
+        return np.mean([signatures.facts[f"cap_evoked_{name}"] for name in CLASSES])
+
+    assert evoked(weak) < evoked(prepared) - 0.1
+
+
 def test_detected_caps_are_the_simulated_ones(prepared):
     for name in CLASSES:
         assert prepared.facts[f"cap_precision_{name}"] > 0.8
@@ -155,7 +164,16 @@ def test_detected_caps_are_the_simulated_ones(prepared):
 
 def test_agreement_matches_each_true_cap_once():
     found, truth = np.array([10, 12, 100, 205, 400]), np.array([11, 101, 200, 300])
-    assert preparation._agreement(found, truth, 5) == {"cap_precision": 3 / 5, "cap_recall": 3 / 4}
+    assert preparation._agreement(found, [truth], 5) == {
+        "cap_precision": 3 / 5,
+        "cap_evoked": 3 / 5,
+        "cap_recall": 3 / 4,
+    }
+    assert preparation._agreement(found, [truth, np.array([398])], 5) == {
+        "cap_precision": 4 / 5,
+        "cap_evoked": 3 / 5,
+        "cap_recall": 3 / 4,
+    }
 
 
 def test_signatures_are_the_cleaned_signal_around_the_cap(prepared):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,7 +37,8 @@ CONDUCTIVITY = 0.3  # S/m; cancels in the calibration to Table I
 SOURCES = 6  # fascicle sources, two preferred by each class
 BEAT_S = 60 / 70  # of the metronome
 BURST_S, SHORTEST_BURST_S = (0.64, 0.06), 0.4  # mean and standard deviation
-CAPS_PER_S, CLOSEST_S = 60.0, 0.004  # inside a burst
+CAPS_PER_S, CLOSEST_S = 80.0, 0.004  # inside a burst that doubles the power; a stronger burst has more and larger CAPs
+SPONTANEOUS_POWER = 0.05  # of the noise's, from CAPs without a stimulus
 WIDTH_S = 0.13e-3  # of a CAP: a negative-going Ricker wavelet, its spectrum peaks at 1.7 kHz
 HALF = 90  # samples of a CAP to either side, with the delays of all rings
 CONCENTRATION = 20.0  # of a stimulus' own mix around its class's
@@ -84,14 +86,17 @@ def read(
     rat: int = 6,
     duration_s: float = 20,
     beats: int = 2,
-    selectivity: float = 0.85,
+    selectivity: float = 0.95,
+    spontaneous: float = 5,
     drift: float = 0,
     seed: int = 0,
 ) -> Session:
     """Simulate the cuff recordings of one rat (4 to 9), one per class, `duration_s` each, at the SNR of Table I.
 
-    A burst of CAPs comes every `beats` beats of the 70 BPM metronome. `drift` is the standard deviation of the logarithm of
-    the electrodes' gains from recording to recording: a mark that tells the classes apart without any nerve activity.
+    A burst of CAPs comes every `beats` beats of the 70 BPM metronome; `spontaneous` CAPs per second come from any source at
+    any time, of one size in all recordings, so that the stimulus stands out less where the SNR is low. `drift` is the standard
+    deviation of the logarithm of the electrodes' gains from recording to recording: a mark that tells the classes apart
+    without any nerve activity.
     Raises ValueError when a value makes no recording.
     """
     settings = dict(sorted(locals().items()))
@@ -104,6 +109,7 @@ def read(
             ("duration_s", duration_s, 4, 1800),
             ("beats", beats, 1, 20),
             ("selectivity", selectivity, 0, 1),
+            ("spontaneous", spontaneous, 0, 100),
             ("drift", drift, 0, 2),
         ]
     )
@@ -115,9 +121,12 @@ def read(
         rng = np.random.default_rng([rat, seed, number])
         anatomy = nerve(rat, selectivity)
         signal = noise(round(duration_s * RATE_HZ), rng, np.random.default_rng([rat, 1]))
-        caps = discharges(duration_s, beats, anatomy, number, rng)
-        scale = calibrate(signal, caps, anatomy, SNR_DB[rat][number])
-        add(signal, caps, anatomy, scale)
+        others = background(duration_s, spontaneous, rng)
+        if len(others.sample):
+            add(signal, others, anatomy, calibrate(signal, others, anatomy, [(0, duration_s)], SPONTANEOUS_POWER))
+        excess = 10 ** (SNR_DB[rat][number] / 10) - 1
+        caps, bursts = discharges(duration_s, beats, CAPS_PER_S * np.sqrt(excess), anatomy.mix[number], rng)
+        add(signal, caps, anatomy, calibrate(signal, caps, anatomy, bursts, excess))
         extremes(signal, rng)
         signal *= np.exp(drift * rng.standard_normal(RINGS * CONTACTS)).astype(np.float32)
         return Recording(
@@ -126,7 +135,7 @@ def read(
             rate_hz=RATE_HZ,
             sha256=digest,
             grid=GRID,
-            spike_trains=(np.unique(caps.sample),),
+            spike_trains=(np.unique(caps.sample), np.unique(others.sample)),
             simulated=True,
         )
 
@@ -142,20 +151,28 @@ class Caps:
     source: NDArray[np.int64]
     size: Array
     speed: Array  # over the source's conduction velocity
-    bursts: Array  # (burst, 2), seconds
 
 
-def discharges(duration_s: float, beats: int, anatomy: Nerve, number: int, rng: np.random.Generator) -> Caps:
-    """Draw the CAPs of class `number`: a burst for each stimulus, every stimulus with its own mix, strength and speed."""
+def background(duration_s: float, caps_per_s: float, rng: np.random.Generator) -> Caps:
+    """Draw CAPs that no stimulus evokes: from all sources alike, at any time."""
+    times_s = np.sort(rng.uniform(0.01, duration_s - 0.01, rng.poisson(caps_per_s * duration_s)))
+    size, speed = np.exp(rng.normal(0, 0.25, len(times_s))), rng.normal(1, 0.05, len(times_s))
+    return _caps(times_s, rng.integers(0, SOURCES, len(times_s)), size, speed)
+
+
+def discharges(
+    duration_s: float, beats: int, caps_per_s: float, mix_of_class: Array, rng: np.random.Generator
+) -> tuple[Caps, Array]:
+    """Draw the CAPs of a class and its bursts (burst, 2) in seconds: every stimulus has its own mix, strength and speed."""
     columns: list[list[Array]] = [[], [], [], []]
     bursts = []
     for beat_s in np.arange(BEAT_S, duration_s - BEAT_S / 2, beats * BEAT_S):
         length_s = max(SHORTEST_BURST_S, rng.normal(*BURST_S))
         start_s = beat_s + rng.normal(0, 0.03) - length_s / 2
-        gaps_s = CLOSEST_S + rng.exponential(1 / CAPS_PER_S - CLOSEST_S, round(3 * CAPS_PER_S * length_s))
+        gaps_s = CLOSEST_S + rng.exponential(1 / caps_per_s - CLOSEST_S, round(3 * caps_per_s * length_s) + 20)
         times_s = start_s + np.cumsum(gaps_s)
         times_s = times_s[(times_s < start_s + length_s) & (times_s > 0.01) & (times_s < duration_s - 0.01)]
-        mix = rng.dirichlet(CONCENTRATION * anatomy.mix[number] + 1e-3)
+        mix = rng.dirichlet(CONCENTRATION * mix_of_class + 1e-3)
         size = np.exp(rng.normal(0, 0.15)) * np.exp(rng.normal(0, 0.25, len(times_s)))
         speed = rng.normal(1, 0.05) * rng.normal(1, 0.03, len(times_s))
         for column, values in zip(
@@ -163,9 +180,7 @@ def discharges(duration_s: float, beats: int, anatomy: Nerve, number: int, rng: 
         ):
             column.append(values)
         bursts.append((start_s, start_s + length_s))
-    times_s, source, size, speed = (np.concatenate(column) for column in columns)
-    sample = np.rint(times_s * RATE_HZ).astype(np.int64)
-    return Caps(sample, times_s * RATE_HZ - sample, source.astype(np.int64), size, speed, np.array(bursts))
+    return _caps(*(np.concatenate(column) for column in columns)), np.array(bursts)
 
 
 def noise(n_samples: int, rng: np.random.Generator, cuff: np.random.Generator) -> NDArray[np.float32]:
@@ -199,19 +214,24 @@ def noise(n_samples: int, rng: np.random.Generator, cuff: np.random.Generator) -
     return signal
 
 
-def calibrate(signal: NDArray[np.float32], caps: Caps, anatomy: Nerve, snr_db: float) -> float:
-    """Return the scale of the CAPs at which power inside over outside bursts, in the band and referenced, is `snr_db`."""
+def calibrate(
+    signal: NDArray[np.float32],
+    caps: Caps,
+    anatomy: Nerve,
+    intervals: Sequence[tuple[float, float]] | Array,
+    power: float,
+) -> float:
+    """Return the scale at which CAPs in these intervals (seconds) add `power` times the signal's, in band and referenced."""
     stretch = signal[: round(5 * RATE_HZ)]
     noise_power = _energy(stretch) / len(stretch)  # (channel,)
-    quiet = np.zeros(
-        (2 * HALF + 1 + 2000, RINGS * CONTACTS), dtype=np.float32
-    )  # long enough for the filter to ring out
+    # long enough for the filter to ring out
+    quiet = np.zeros((2 * HALF + 1 + 2000, RINGS * CONTACTS), dtype=np.float32)
     energy = np.zeros(RINGS * CONTACTS)
     for source in range(SOURCES):
         quiet[1000 : 1000 + 2 * HALF + 1] = anatomy.waveforms(np.array([source]), np.ones(1), np.zeros(1))[0]
         energy += np.sum(caps.size[caps.source == source] ** 2) * _energy(quiet)
-    cap_power = energy / (RATE_HZ * np.sum(caps.bursts[:, 1] - caps.bursts[:, 0]))
-    return float(np.sqrt((10 ** (snr_db / 10) - 1) / np.mean(cap_power / noise_power)))
+    cap_power = energy / (RATE_HZ * np.sum(np.diff(intervals)))
+    return float(np.sqrt(power / np.mean(cap_power / noise_power)))
 
 
 def add(signal: NDArray[np.float32], caps: Caps, anatomy: Nerve, scale: float) -> None:
@@ -229,6 +249,11 @@ def extremes(signal: NDArray[np.float32], rng: np.random.Generator) -> None:
     for sample in rng.integers(0, len(signal), rng.poisson(EXTREMES_PER_S * len(signal) / RATE_HZ)):
         channels = rng.integers(0, signal.shape[1], 4)
         signal[sample, channels] += rng.choice([-1, 1]) * rng.uniform(100, 1000)
+
+
+def _caps(times_s: Array, source: Array | NDArray[np.int64], size: Array, speed: Array) -> Caps:
+    sample = np.rint(times_s * RATE_HZ).astype(np.int64)
+    return Caps(sample, times_s * RATE_HZ - sample, source.astype(np.int64), size, speed)
 
 
 def _energy(signal: NDArray[np.float32]) -> Array:
