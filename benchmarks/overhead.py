@@ -28,7 +28,7 @@ from neuroexp.fold import Fold
 from neuroexp.models.mldcnn import MLDCNN
 from neuroexp.recordings import hdsemg_simulated
 from neuroexp.tasks.decomposition import Decomposition
-from neuroexp.tracking import Store
+from neuroexp.tracking import Run, Store, new_record
 
 EPOCHS, WINDOW = 10, 60
 
@@ -71,9 +71,9 @@ def bare() -> float:
 def tracked(store: Store) -> float:
     """Return the seconds of the same training under Lightning, every epoch logged to MLflow."""
     fold, model = fresh()
-    run = store.start("benchmark", "key", "benchmark", {}, {})
     task = Decomposition(model, partial(torch.optim.Adam, lr=1e-4, weight_decay=1e-6), 0.5)
     with tempfile.TemporaryDirectory() as folder:
+        run = Run(store, new_record("key", "benchmark", "benchmark", {}, {}), Path(folder))
         trainer = Trainer(
             max_epochs=EPOCHS,
             accelerator="cpu",

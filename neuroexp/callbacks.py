@@ -1,12 +1,18 @@
-"""Lightning callbacks of a run: the curve of every epoch, and one progress bar over the epochs."""
+"""Lightning callbacks of a run: the curve of every epoch, how far it is, and the checkpoint that it can continue from."""
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
+import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
+import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.callbacks import Checkpoint
 from tqdm import tqdm
 
 log = logging.getLogger(__name__)
@@ -20,6 +26,16 @@ class Epochs(Callback):
         self.sink = sink
         self.history: list[dict[str, float]] = []
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the curve, for a checkpoint."""
+        return {"history": self.history}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the curve so far from a checkpoint, and hand it on."""
+        self.history = list(state_dict["history"])
+        for values in self.history:
+            self.sink({name: value for name, value in values.items() if name != "epoch"}, int(values["epoch"]))
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Collect what validation has just reported; Lightning validates inside the training epoch."""
         values = {name: float(value) for name, value in trainer.callback_metrics.items()}
@@ -30,18 +46,91 @@ class Epochs(Callback):
         )
 
 
+class Progress(Callback):
+    """Leave in a file how far a training is, for whoever watches its launch."""
+
+    FILE = "progress.json"
+
+    def __init__(self, folder: Path):
+        """Write into `folder`."""
+        self.path = folder / self.FILE
+        self.written = 0.0
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write at most once a second."""
+        if time.monotonic() - self.written > 1:
+            self.written = time.monotonic()
+            partial = self.path.with_suffix(".part")
+            partial.write_text(json.dumps({"epoch": trainer.current_epoch + 1, "epochs": trainer.max_epochs}))
+            partial.replace(self.path)
+
+
+class Resume(Checkpoint):
+    """Keep a checkpoint from which a killed training continues as if nothing had happened.
+
+    Lightning's holds weights, optimizer, loops and callbacks; the state of the random numbers comes from here.
+    """
+
+    def __init__(self, path: Path, every_s: float):
+        """Write to `path` at the end of an epoch, when the last time is `every_s` seconds ago."""
+        self.path, self.every_s = path, every_s
+        self.earlier_s = 0.0  # trained before this process began
+        self.began = self.written = time.perf_counter()
+        self.random: dict[str, Any] | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Time spent in training, in all processes that had a part in it."""
+        return self.earlier_s + self.ended - self.began
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock."""
+        self.began = self.written = time.perf_counter()
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop the clock."""
+        self.ended = time.perf_counter()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of the random numbers, and the time spent."""
+        state = {"cpu": torch.get_rng_state(), "seconds": self.earlier_s + time.perf_counter() - self.began}
+        if torch.cuda.is_available():
+            state["cuda"] = torch.cuda.get_rng_state_all()
+        return state
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the state when the first epoch begins: building the trainer has drawn random numbers since."""
+        self.random, self.earlier_s = state_dict, state_dict["seconds"]
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Restore the state of the random numbers."""
+        if self.random is not None:
+            torch.set_rng_state(self.random["cpu"])
+            if "cuda" in self.random and len(self.random["cuda"]) == torch.cuda.device_count():
+                torch.cuda.set_rng_state_all(self.random["cuda"])
+            self.random = None
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the checkpoint; a reader never sees half of it."""
+        if time.perf_counter() - self.written >= self.every_s:
+            partial = self.path.with_suffix(".part")
+            trainer.save_checkpoint(partial)
+            partial.replace(self.path)
+            self.written = time.perf_counter()
+
+
 class EpochBar(Callback):
     """One line that counts epochs and shows the validation scores, on a terminal only."""
 
-    def __init__(self, description: str):
+    def __init__(self, description: str, shown: bool = True):
         """`description` stands before the bar."""
-        self.description = description
+        self.description, self.shown = description, shown and sys.stderr.isatty()
         self.bar: tqdm | None = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the bar."""
         self.bar = tqdm(
-            total=trainer.max_epochs, desc=self.description, unit="epoch", leave=False, disable=not sys.stderr.isatty()
+            total=trainer.max_epochs, desc=self.description, unit="epoch", leave=False, disable=not self.shown
         )
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -104,6 +104,14 @@ class Fold(LightningDataModule):
             device = self.trainer.strategy.root_device
             self.signal, self.starts, self.labels = (t.to(device) for t in (self.signal, self.starts, self.labels))
 
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return where the order of the batches stands, for a checkpoint."""
+        return {"order": self.generator.get_state()}
+
+    def load_state_dict(self, state_dict: dict[str, Tensor]) -> None:
+        """Go on with the order of the batches where a checkpoint left it."""
+        self.generator.set_state(state_dict["order"])
+
     def train_dataloader(self) -> Batches:
         """Return the training batches, in a new order each epoch."""
         return Batches(self, self.split.train, self.batch_size, self.generator)

@@ -1,40 +1,76 @@
-"""One launch, a single run or a sweep: its name, its folder, the results its jobs leave there, and the table at its end."""
+"""One launch, a single run or a sweep: its name, its folder, and what its jobs leave there, whichever process they are in."""
 
 from __future__ import annotations
 
+import contextlib
 import json
-import math
 import os
 import secrets
+import socket
+import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
 from hydra.experimental.callback import Callback
 
-RESULT = "result.json"
-NAME = "NEUROEXP_LAUNCH"  # in the environment, so that the jobs of every launcher inherit it
+LAUNCH, RUNNING, RESULT, PROGRESS, STOP, ALIVE = (
+    "launch.json", "running.json", "result.json", "progress.json", "stop", "alive",
+)  # fmt: skip
+# in the environment, so that the jobs of every launcher inherit them
+NAME, FOLDER, BAR, PID = "NEUROEXP_LAUNCH", "NEUROEXP_FOLDER", "NEUROEXP_BAR", "NEUROEXP_PID"
+
+Result = dict[str, Any]
+
+_held: list[FileLock] = []
 
 
 class Launch(Callback):
-    """Remembers where the launch writes, so that its end can be told even after a failure."""
-
-    folder: Path | None = None
-    sweep = False
+    """Has Hydra say where the launch writes and how many jobs it has."""
 
     def on_multirun_start(self, config: Any, **_: Any) -> None:
-        """Remember the folder of a sweep."""
-        Launch.folder, Launch.sweep = Path(config.hydra.sweep.dir).absolute(), True
+        """Describe a sweep before its first job."""
+        _describe(Path(config.hydra.sweep.dir).absolute(), _count(config))
 
     def on_run_start(self, config: Any, **_: Any) -> None:
-        """Remember the folder of a single run."""
-        Launch.folder = Path(config.hydra.run.dir).absolute()
+        """Describe a single run."""
+        if FOLDER not in os.environ:  # launchers run their jobs one by one
+            _describe(Path(config.hydra.run.dir).absolute(), None)
+
+
+def _describe(folder: Path, jobs: int | None) -> None:
+    os.environ[FOLDER] = str(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    claim = FileLock(folder / ALIVE)  # held until this process ends, however it does
+    claim.acquire()
+    _held.append(claim)
+    host = socket.gethostname()
+    facts = {"name": name(), "jobs": jobs, "began": time.time(), "host": host, "claimant": f"{host}:{folder / ALIVE}"}
+    write(folder, facts | {"command": sys.argv[1:]}, LAUNCH)
+
+
+def _count(config: Any) -> int | None:
+    """Return how many jobs Hydra's own sweeper will make of what was typed; None for other sweepers."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser  # noqa: PLC0415
+
+    if not str(config.hydra.sweeper._target_).endswith(".BasicSweeper"):
+        return None
+    words = [f"{name}={value}" for name, value in (config.hydra.sweeper.params or {}).items()]
+    overrides = OverridesParser.create().parse_overrides([*words, *config.hydra.overrides.task])
+    count = 1
+    for values in {o.get_key_element(): o for o in overrides}.values():
+        if values.is_sweep_override() and values.is_discrete_sweep():
+            count *= sum(1 for _ in values.sweep_string_iterator())
+    return count
 
 
 def begin() -> None:
     """Name this launch after the clock, with a few random digits: two launches in one second stay apart."""
     os.environ[NAME] = f"{time.strftime('%Y-%m-%d_%H-%M-%S')}-{secrets.token_hex(2)}"
+    os.environ.pop(FOLDER, None)
+    os.environ |= {BAR: "", PID: str(os.getpid())}
 
 
 def name() -> str:
@@ -42,68 +78,51 @@ def name() -> str:
     return os.environ[NAME]
 
 
-def write(folder: str | Path, result: Mapping[str, Any]) -> None:
-    """Leave a job's result in its folder; a reader never sees half of it."""
-    path = Path(folder) / RESULT
+def folder() -> Path | None:
+    """Return the launch's folder, once it has one."""
+    return Path(os.environ[FOLDER]) if FOLDER in os.environ else None
+
+
+def stop() -> None:
+    """Have no further job of this launch start, in whichever process."""
+    if (place := folder()) is not None:
+        (place / STOP).touch()
+
+
+def stopped() -> bool:
+    """Return whether a job has stopped this launch."""
+    place = folder()
+    return place is not None and (place / STOP).exists()
+
+
+def write(place: str | Path, facts: Mapping[str, Any], file: str = RESULT) -> None:
+    """Leave facts in a folder; a reader never sees half of them."""
+    path = Path(place) / file
     partial = path.with_suffix(".part")
-    partial.write_text(json.dumps(result))
+    partial.write_text(json.dumps(facts))
     partial.replace(path)
 
 
-def results() -> list[dict[str, Any]]:
-    """Return what the jobs of this launch left, in the order of their numbers."""
-    if Launch.folder is None:
+def read(path: Path) -> dict[str, Any]:
+    """Return the facts in a file; none when it is not there."""
+    with contextlib.suppress(FileNotFoundError):
+        return dict(json.loads(path.read_text()))
+    return {}
+
+
+def results(place: Path | None = None) -> list[Result]:
+    """Return what the jobs of a launch left, by default of this one, in the order of their numbers."""
+    place = place or folder()
+    if place is None:
         return []
-    found = Launch.folder.glob(f"*/{RESULT}" if Launch.sweep else RESULT)
-    return sorted((json.loads(path.read_text()) for path in found), key=lambda result: result["job"])
+    found = [read(path) for path in (*place.glob(RESULT), *place.glob(f"*/{RESULT}"))]
+    return sorted((result for result in found if result), key=lambda result: int(result["job"]))
 
 
-def summary(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print the table of a launch and how to open its runs in MLflow."""
-    from rich.console import Console  # noqa: PLC0415 - only when there is something to print
-    from rich.table import Table  # noqa: PLC0415
-
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 200  # a log file has no edge to wrap at
-    columns = list(dict.fromkeys(key for row in rows for key in row["report"]))
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("run", no_wrap=True)
-    for key in columns:
-        table.add_column(heading(key), justify="right", no_wrap=True)
-    table.add_column("seconds", justify="right")
-    table.add_column("status")
-    for row in rows:
-        cells = [_cell(row["scores"].get(key)) for key in columns]
-        colour = {"failed": "red", "killed": "yellow"}.get(row["status"], "green")
-        table.add_row(
-            row["name"],
-            *cells,
-            _cell(None if row["status"] == "skipped" else row["seconds"], 1),
-            f"[{colour}]{row['status']}[/]",
-        )
-    if len(rows) > 1 or rows[0]["status"] != "failed":
-        console.print()
-        console.print(table)
-    for row in rows:
-        if row["status"] == "failed":
-            console.print(f"[red]{row['name']}[/]: {row['error']} (traceback in {row['log']})", soft_wrap=True)
-    linked = [row for row in rows if row["status"] in ("finished", "skipped")]  # the others have no view
-    if linked:
-        console.print()
-        if linked[-1]["uri"].startswith("sqlite:"):
-            console.print(
-                f"mlflow server --workers 1 --backend-store-uri {linked[-1]['uri']}", markup=False, soft_wrap=True
-            )
-        console.print(linked[-1]["link"], markup=False, soft_wrap=True)
-
-
-def heading(score: str) -> str:
-    """Return a score's short name for people: `chance` for `baseline/f1_chance`, `control` for any score of the control."""
-    if score.startswith("control/"):
-        return "control"
-    return score.rsplit("/", maxsplit=1)[-1].removesuffix("_share").removeprefix("f1_")
-
-
-def _cell(value: float | None, digits: int = 3) -> str:
-    return "" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
+def unended(place: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """Return the jobs of a launch that have begun and not ended, by their folders, with how far they are."""
+    found = []
+    for path in (*place.glob(RUNNING), *place.glob(f"*/{RUNNING}")):
+        if not (path.parent / RESULT).exists() and (facts := read(path)):
+            found.append((path.parent, facts | read(path.parent / PROGRESS)))
+    return sorted(found, key=lambda job: int(job[1]["job"]))

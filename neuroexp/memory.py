@@ -1,4 +1,4 @@
-"""Memory that is freed in training stays with the process until training ends."""
+"""The memory of a process: what training frees stays until training ends, and how much it has been at most."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's mallopt
@@ -31,3 +32,18 @@ def kept() -> Iterator[None]:
         for parameter, value in DEFAULTS.items():
             libc.mallopt(parameter, value)
         libc.malloc_trim(0)
+
+
+def reset_peak() -> None:
+    """Forget how much memory this process has used at most, where the system can (Linux)."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_mb() -> float:
+    """Return the most memory that this process has held, in MB (10^6 bytes); NaN where the system does not say."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024 / 1e6
+    return float("nan")

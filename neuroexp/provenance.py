@@ -11,12 +11,18 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from neuroexp import __version__
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 # What a key leaves out: where things lie, what is reported, on which device it runs.
-LOGISTICS = {"cache", "data", "output", "tracking", "report", "experiment"}
+LOGISTICS = {
+    "cache", "data", "output", "tracking", "report", "experiment",
+    "timeout_min", "retries", "on_failure", "checkpoint_s", "verbose", "gpus",
+}  # fmt: skip
 PLACES = {"cache", "default_root_dir", "dirpath", "accelerator", "devices", "missing"}
 
 
@@ -53,6 +59,14 @@ def _digest(path: str | None) -> Any:
         ]
     status = place.stat()
     return _file_digest(str(place), status.st_size, status.st_mtime_ns)
+
+
+def digest_of(*arrays: NDArray[Any]) -> str:
+    """Return a short digest of arrays, of their values and order."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(repr((array.shape, str(array.dtype))).encode() + array.tobytes())
+    return digest.hexdigest()[:16]
 
 
 @cache

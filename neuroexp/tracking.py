@@ -1,34 +1,64 @@
-"""The store of all runs: MLflow, opened safely, written in batches, asked which jobs are finished, and read back as tables."""
+"""The store of all runs: MLflow, opened safely, asked which cells are finished, filled from records, read back as tables."""
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import json
+import logging
 import math
 import os
-import tempfile
+import threading
 import time
 import uuid
 import warnings
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
+from shutil import copyfile
 from typing import Any
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # seven take minutes, and records wait at no cost
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
 
 import mlflow
 from filelock import FileLock
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
+from requests import RequestException
+from sqlalchemy.exc import SQLAlchemyError
+
+from neuroexp.views import saved_view
+
+log = logging.getLogger(__name__)
 
 KEY, SWEEP, DONE = "neuroexp.key", "sweep", "neuroexp.tested"
+UID, CLAIMANT, ALIVE = "neuroexp.record", "neuroexp.claimant", "neuroexp.alive"
 VIEW = "neuroexp-"  # and the sweep's name: the key of its saved view
 VIEWS_KEPT = 30  # MLflow takes no more than forty, and people save their own
-SECTIONS = {"test": True, "val": True, "spread": False, "train": False, "baseline": False, "cost": False, "data": False}
 FLUSH_S = 1.0
+BEAT_S, STALE_S = 60.0, 600.0  # a run on another machine that says nothing for so long is dead
+
+
+class StoreError(Exception):
+    """The store cannot be reached, or does not take what it is given."""
+
+
+@contextlib.contextmanager
+def reaching(uri: str) -> Iterator[None]:
+    """Raise StoreError in place of every way in which MLflow says that its store did not answer."""
+    try:
+        yield
+    except (MlflowException, RequestException, SQLAlchemyError, OSError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise StoreError(f"the MLflow store {uri} does not answer: {reason[:200]}") from error
+
+
+@cache
+def open_store(uri: str, artifacts: str, experiment: str) -> Store:
+    """Return the store, opened once in a process. Raises StoreError when it cannot be reached."""
+    return Store(uri, artifacts, experiment)
 
 
 class Store:
@@ -37,7 +67,8 @@ class Store:
     def __init__(self, uri: str, artifacts: str, experiment: str):
         """Open or create store and experiment; `artifacts` is the folder for files of an SQLite store."""
         self.uri, self.experiment = uri, experiment
-        with warnings.catch_warnings(), _lock(uri):
+        self._views: set[str] = set()
+        with warnings.catch_warnings(), reaching(uri), _lock(uri):
             warnings.simplefilter("ignore")  # of the libraries below MLflow, about each other
             self.client = mlflow.MlflowClient(uri)
             self.experiment_id = self._experiment(artifacts)
@@ -49,35 +80,100 @@ class Store:
             with contextlib.suppress(MlflowException):  # another process may have created it meanwhile
                 return self.client.create_experiment(self.experiment, artifact_location=location)
             found = self.client.get_experiment_by_name(self.experiment)
-        if found is None or found.lifecycle_stage != "active":
+        if found is None:
+            raise MlflowException(f"the experiment '{self.experiment}' cannot be created")
+        if found.lifecycle_stage != "active":
             raise ValueError(
                 f"the MLflow experiment '{self.experiment}' is deleted in {self.uri}: restore it or name another"
             )
         return str(found.experiment_id)
 
-    def finished(self, key: str, sweep: str) -> dict[str, Any] | None:
-        """Return id and scores of the finished and tested run with this configuration key, if there is one.
+    def finished(self, key: str) -> dict[str, Any] | None:
+        """Return id and scores of the finished and tested run with this configuration key, if there is one."""
+        done = f"tags.`{KEY}` = '{key}' and tags.`{DONE}` = 'true' and attributes.status = 'FINISHED'"
+        with reaching(self.uri):
+            found = self.client.search_runs([self.experiment_id], done, max_results=1)
+        return {"run_id": found[0].info.run_id, "scores": dict(found[0].data.metrics)} if found else None
 
-        The run then belongs to `sweep` as well as a new one would, so that the sweep shows all its cells.
+    def running(self, key: str) -> dict[str, dict[str, str]]:
+        """Return the tags of the runs with this key that nobody has ended, by their ids."""
+        with reaching(self.uri):
+            found = self.client.search_runs(
+                [self.experiment_id], f"tags.`{KEY}` = '{key}' and attributes.status = 'RUNNING'"
+            )
+        return {run.info.run_id: dict(run.data.tags) for run in found}
+
+    def condition(self, run_id: str) -> str:
+        """Return whether a run is `there`, was `deleted` by somebody, or is `unknown` to this store."""
+        with reaching(self.uri):
+            try:
+                run = self.client.get_run(run_id)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+                return "unknown"
+        return "there" if run.info.lifecycle_stage == "active" else "deleted"
+
+    def tag(self, run_id: str, name: str, value: str) -> None:
+        """Set a tag of a run."""
+        with reaching(self.uri):
+            self.client.set_tag(run_id, name, value)
+
+    def join(self, run_id: str, sweep: str) -> None:
+        """Have a finished run belong to `sweep` as well as a new one would, so that the sweep shows all its cells."""
+        self.tag(run_id, SWEEP, sweep)
+
+    def abandon(self, run_id: str, status: str, reason: str) -> None:
+        """End a run whose process is gone: FAILED or KILLED."""
+        with reaching(self.uri):
+            self.client.set_tag(run_id, "error", reason[:5000])
+            self.client.set_terminated(run_id, status)
+
+    def delete(self, run_id: str) -> None:
+        """Delete a run that has lost its cell to another one."""
+        with reaching(self.uri):
+            self.client.delete_run(run_id)
+
+    def start(self, record: Mapping[str, Any]) -> str:
+        """Create the run of a record, or find it where it was created before; return its id."""
+        with reaching(self.uri):
+            known = self.client.search_runs([self.experiment_id], f"tags.`{UID}` = '{record['uid']}'", max_results=1)
+            if known:
+                return str(known[0].info.run_id)
+            run = self.client.create_run(
+                self.experiment_id,
+                start_time=record["began_ms"],
+                run_name=record["name"],
+                tags={KEY: record["key"], SWEEP: record["sweep"], UID: record["uid"], "mlflow.source.name": "neuroexp"},
+            )
+            tags = [RunTag(name, value) for name, value in record["tags"].items()]
+            parameters = [Param(name, value) for name, value in record["parameters"].items()]
+            self.client.log_batch(run.info.run_id, params=parameters, tags=tags)
+        return str(run.info.run_id)
+
+    def send(self, run_id: str, metrics: Sequence[Sequence[Any]]) -> None:
+        """Send values (name, value, time in ms, epoch); what the store has already changes nothing."""
+        with reaching(self.uri):
+            for low in range(0, len(metrics), 1000):
+                self.client.log_batch(run_id, metrics=[Metric(*values) for values in metrics[low : low + 1000]])
+
+    def fill(self, record: Mapping[str, Any], folder: Path | None, sent: int = 0) -> str:
+        """Complete the run of a record that has ended, with the files of `folder`; return its id.
+
+        Filling twice changes nothing. The first `sent` metrics are known to be there.
         """
-        found = self.client.search_runs(
-            [self.experiment_id],
-            f"tags.`{KEY}` = '{key}' and tags.`{DONE}` = 'true' and attributes.status = 'FINISHED'",
-            max_results=1,
-        )
-        if not found:
-            return None
-        run = found[0]
-        self.client.set_tag(run.info.run_id, SWEEP, sweep)
-        return {"run_id": run.info.run_id, "scores": dict(run.data.metrics)}
-
-    def start(self, name: str, key: str, sweep: str, parameters: Mapping[str, Any], tags: Mapping[str, str]) -> Run:
-        """Start a run; parameters are bare numbers and short words."""
-        run = self.client.create_run(
-            self.experiment_id, run_name=name, tags={KEY: key, SWEEP: sweep, "mlflow.source.name": "neuroexp", **tags}
-        )
-        self.client.log_batch(run.info.run_id, params=[Param(k, str(v)) for k, v in parameters.items()])
-        return Run(self.client, run.info.run_id)
+        run_id = record["run_id"] or self.start(record)
+        self.send(run_id, record["metrics"][sent:])
+        tags = dict(record["tags"]) | ({DONE: "true"} if record["status"] == "FINISHED" else {})
+        with reaching(self.uri):
+            if record["dataset"]:
+                entry = Dataset(source_type="local", **record["dataset"])
+                self.client.log_inputs(run_id, [DatasetInput(entry, [InputTag("mlflow.data.context", "training")])])
+            if folder is not None and folder.is_dir():
+                self.client.log_artifacts(run_id, str(folder))
+            self.client.log_batch(run_id, tags=[RunTag(name, value[:5000]) for name, value in tags.items()])
+            self.client.set_terminated(run_id, record["status"], record["ended_ms"])
+        return str(run_id)
 
     def runs(self, filter_string: str = "") -> list[dict[str, Any]]:
         """Return all finished and tested runs as flat rows: run_id, name, parameters, scores, and tags as `tag.NAME`."""
@@ -87,7 +183,8 @@ class Store:
         )
         token = None
         while True:
-            page = self.client.search_runs([self.experiment_id], query, max_results=1000, page_token=token)
+            with reaching(self.uri):
+                page = self.client.search_runs([self.experiment_id], query, max_results=1000, page_token=token)
             for run in page:
                 tags = {f"tag.{k}": v for k, v in run.data.tags.items()}
                 rows.append(
@@ -111,102 +208,118 @@ class Store:
         return f"{page}&viewStateShareKey={VIEW}{sweep}"
 
     def save_view(self, sweep: str, parameters: Sequence[str], scores: Sequence[str]) -> None:
-        """Save how MLflow shows a sweep: its runs alone, these columns, the best `scores[0]` first, four charts.
-
-        MLflow keeps views as experiment tags in a format of its own, undocumented (seen in 3.17), so whatever it refuses
-        costs the view and nothing else.
-        """
-        columns = [f"params.`{name}`" for name in parameters] + [f"metrics.`{name}`" for name in scores]
-        columns.append("attributes.`Dataset`")
-        score, now_ms = scores[0], int(time.time() * 1000)
-        state = {
-            "searchFilter": f"tags.`{SWEEP}` = '{sweep}'",
-            "orderByKey": f"metrics.`{score}`",
-            "orderByAsc": False,
-            "selectedColumns": columns,
-            "columnOrder": columns,
-            "columnWidths": {column: _width(column) for column in columns},
-            "runsHiddenMode": "SHOW_ALL",
-            "compareRunCharts": _charts(score, parameters),
-            "compareRunSections": [
-                _section("sweep", "Cells of the sweep", True),
-                *(_section(f"neuroexp-{name}", name, is_open) for name, is_open in SECTIONS.items()),
-            ],
-            "isAccordionReordered": True,
-        }
-        packed = base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
-        view = {"name": f"sweep {sweep}", "createdAt": now_ms, "updatedAt": now_ms, "state": f"deflate;{packed}"}
+        """Save how MLflow shows a sweep, once per process; a refusal costs the view and nothing else."""
+        if sweep in self._views:
+            return
         prefix = f"mlflow.sharedViewState.{VIEW}"
-        with contextlib.suppress(MlflowException):
-            self.client.set_experiment_tag(self.experiment_id, prefix + sweep, json.dumps(view))
+        with contextlib.suppress(StoreError), reaching(self.uri):
+            view = saved_view(sweep, parameters, scores)
+            self.client.set_experiment_tag(self.experiment_id, prefix + sweep, view)
             ours = sorted(key for key in self.client.get_experiment(self.experiment_id).tags if key.startswith(prefix))
             for old in ours[:-VIEWS_KEPT]:  # a sweep's name starts with its time
                 self.client.delete_experiment_tag(self.experiment_id, old)
+            self._views.add(sweep)
 
 
 class Run:
-    """One run that is being written; metrics wait up to a second and go out together."""
+    """One run that is being written: into its record and folder first, and to the store as long as that answers."""
 
-    def __init__(self, client: mlflow.MlflowClient, run_id: str):
-        """Write to the run `run_id`, which exists already."""
-        self.client, self.run_id = client, run_id
-        self._waiting: list[Metric] = []
-        self._flushed = time.monotonic()
+    def __init__(self, store: Store | None, record: dict[str, Any], folder: Path):
+        """Start the run in the store; `folder` takes its files. Without a store everything waits in the record."""
+        self.store, self.record, self.folder = store, record, folder
+        self.problem: str | None = None
+        self._sent, self._flushed = 0, time.monotonic()
+        self._ended = threading.Event()
+        folder.mkdir(parents=True, exist_ok=True)
+        self._try(lambda reached: record.update(run_id=reached.start(record)))
+        threading.Thread(target=self._beat, daemon=True).start()
+
+    @property
+    def run_id(self) -> str | None:
+        """The run's id in MLflow, once it has one."""
+        return self.record["run_id"]
+
+    def _try(self, act: Callable[[Store], None]) -> None:
+        """Do something with the store; when it does not answer, leave it alone until the end and say so once."""
+        if self.store is None or self.problem:
+            return
+        try:
+            act(self.store)
+        except StoreError as error:
+            self.problem = str(error)
+            log.warning("%s; results are kept in this job's folder", error)
+
+    def _beat(self) -> None:
+        while not self._ended.wait(BEAT_S):
+            self._try(lambda store: store.tag(str(self.run_id), ALIVE, str(time.time())))
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         """Log finite values; MLflow would store an infinity as a very large number."""
         now = int(time.time() * 1000)
-        self._waiting += [Metric(k, float(v), now, step) for k, v in values.items() if math.isfinite(v)]
+        self.record["metrics"] += [[k, float(v), now, step] for k, v in values.items() if math.isfinite(v)]
         if time.monotonic() - self._flushed > FLUSH_S:
             self.flush()
 
     def flush(self) -> None:
         """Send the metrics that wait."""
-        while self._waiting:
-            self.client.log_batch(self.run_id, metrics=self._waiting[:1000])
-            del self._waiting[:1000]
+
+        def send(store: Store) -> None:
+            waiting = self.record["metrics"][self._sent :]
+            store.send(str(self.run_id), waiting)
+            self._sent += len(waiting)
+
+        self._try(send)
         self._flushed = time.monotonic()
 
     def dataset(self, name: str, digest: str, facts: Mapping[str, Any]) -> None:
         """Record which recording the run has seen; `digest` depends on the data alone."""
-        entry = Dataset(
-            name=name,
-            digest=digest[:16],
-            source_type="local",
-            source=json.dumps({"sha256": digest}),
-            profile=json.dumps(facts),
-        )
-        self.client.log_inputs(self.run_id, [DatasetInput(entry, [InputTag("mlflow.data.context", "training")])])
+        source = json.dumps({"sha256": digest})
+        self.record["dataset"] = {
+            "name": name, "digest": digest[:16], "source": source, "profile": json.dumps(facts),
+        }  # fmt: skip
 
     def text(self, text: str, path: str) -> None:
-        """Keep a text as an artifact."""
-        self.client.log_text(self.run_id, text, path)
+        """Keep a text as a file of the run."""
+        (self.folder / path).write_text(text)
 
     def file(self, path: str | Path) -> None:
-        """Keep one file as an artifact."""
-        self.client.log_artifact(self.run_id, str(path))
-
-    def files(self, folder: str | Path, path: str | None = None) -> None:
-        """Keep all files of a folder as artifacts under `path`."""
-        self.client.log_artifacts(self.run_id, str(folder), path)
-
-    @contextlib.contextmanager
-    def folder(self) -> Iterator[Path]:
-        """Yield an empty folder; what is in it at the end becomes artifacts."""
-        with tempfile.TemporaryDirectory() as name:
-            yield Path(name)
-            self.files(name)
+        """Keep a copy of a file."""
+        copyfile(path, self.folder / Path(path).name)
 
     def tags(self, tags: Mapping[str, str]) -> None:
-        """Set tags."""
-        self.client.log_batch(self.run_id, tags=[RunTag(k, v[:5000]) for k, v in tags.items()])
+        """Set tags, at the run's end."""
+        self.record["tags"] |= tags
 
-    def end(self, status: str) -> None:
-        """Send what waits and close the run: FINISHED (and tested), FAILED or KILLED."""
-        self.flush()
-        if status == "FINISHED":
-            self.tags({DONE: "true"})
-        self.client.set_terminated(self.run_id, status)
+    def end(self, status: str) -> dict[str, Any]:
+        """Close the run: FINISHED (and tested), FAILED or KILLED; return the record, to be published and then sent."""
+        self._ended.set()
+        self.record |= {"status": status, "ended_ms": int(time.time() * 1000)}
+        return self.record
+
+    def send(self) -> bool:
+        """Complete the run in the store; return whether it took everything."""
+        self.problem = None  # it may have come back
+        self._try(lambda store: self.record.update(run_id=store.fill(self.record, self.folder, self._sent)))
+        return self.store is not None and self.problem is None
+
+
+def new_record(
+    key: str, name: str, sweep: str, parameters: Mapping[str, Any], tags: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return the record of a run that begins now; parameters are bare numbers and short words."""
+    return {
+        "uid": uuid.uuid4().hex,
+        "key": key,
+        "name": name,
+        "sweep": sweep,
+        "began_ms": int(time.time() * 1000),
+        "parameters": {name: str(value) for name, value in parameters.items()},
+        "tags": dict(tags),
+        "dataset": {},
+        "metrics": [],
+        "run_id": None,
+        "sent": False,
+    }
 
 
 def _lock(uri: str) -> contextlib.AbstractContextManager[Any]:
@@ -216,50 +329,3 @@ def _lock(uri: str) -> contextlib.AbstractContextManager[Any]:
     path = Path(uri.removeprefix("sqlite:///"))
     path.parent.mkdir(parents=True, exist_ok=True)
     return FileLock(f"{path}.lock")
-
-
-def _width(column: str) -> int:
-    name = column.split("`")[1]
-    return {"recording": 150, "Dataset": 240}.get(name, max(80, 6 * len(name) + 40))
-
-
-def _section(key: str, name: str, is_open: bool) -> dict[str, Any]:
-    return {"uuid": key, "name": name, "display": is_open, "isReordered": False}
-
-
-def _charts(score: str, parameters: Sequence[str]) -> list[dict[str, Any]]:
-    """Return MLflow's settings of the charts over the cells of a sweep."""
-
-    def axis(key: str, kind: str) -> dict[str, str]:
-        return {"key": key, "type": kind}
-
-    cost, window, step = axis("cost/ms_per_window", "METRIC"), axis("window", "PARAM"), axis("step", "PARAM")
-    kinds: list[dict[str, Any]] = [
-        {
-            "type": "PARALLEL",
-            "selectedParams": [name for name in parameters if name not in ("recording", "split", "fold")],
-            "selectedMetrics": [score],
-            "showAllRuns": False,
-        },
-        {"type": "SCATTER", "xaxis": cost, "yaxis": axis(score, "METRIC")},
-        {
-            "type": "LINE",
-            "metricKey": "val/loss",
-            "selectedMetricKeys": ["val/loss"],
-            "range": {},
-            "xAxisKey": "step",
-            "selectedXAxisMetricKey": "",
-            "yAxisKey": "metric",
-            "yAxisExpressions": [],
-            "scaleType": "linear",
-            "xAxisScaleType": "linear",
-            "lineSmoothness": 0,
-            "ignoreOutliers": False,
-            "useGlobalXaxisKey": True,
-            "useGlobalLineSmoothing": True,
-        },
-    ]
-    if "step" in parameters:
-        kinds.insert(2, {"type": "CONTOUR", "xaxis": window, "yaxis": step, "zaxis": axis(score, "METRIC")})
-    common = {"runsCountToCompare": 100, "metricSectionId": "sweep", "deleted": False, "isGenerated": False}
-    return [{"uuid": str(uuid.UUID(int=number)), **common, **kind} for number, kind in enumerate(kinds, start=1)]

@@ -22,8 +22,14 @@ OURS = {
     "matfile": set(),
     "fetch": set(),
     "callbacks": set(),
-    "tracking": set(),
+    "tracking": {"views"},
+    "views": set(),
     "launch": set(),
+    "display": {"launch"},
+    "ledger": set(),
+    "job": {"ledger", "provenance", "tracking", "training"},
+    "training": {"callbacks", "cost", "job", "ledger", "memory", "provenance", "tracking"},
+    "worker": {"job"},
     "provenance": {"__version__"},
     "typecheck": set(),
     "models": {"models", "layers"},
@@ -37,14 +43,18 @@ OURS = {
     "recordings": {"recording", "cuff", "signals", "matfile"},
     "datasets": {"recording", "cuff", "preparation", "signals", "segments", "splits", "fold"},
     "tasks": {"scores", "plots"},
-    "__main__": {"launch", "provenance", "typecheck", "tracking", "cost", "memory", "callbacks"},
+    "dispatch": {"display", "job", "launch", "tracking", "typecheck", "worker"},
+    "plan": {"dispatch", "display", "job", "launch", "ledger", "provenance", "tracking", "training"},
+    "sync": {"job", "ledger", "tracking"},
+    "status": {"display", "launch", "ledger"},
+    "__main__": {"dispatch", "display", "launch"},
 }
 # library -> the only places that know it
 LIBRARIES = {
-    "hydra": {"__main__", "launch"},
-    "omegaconf": {"__main__"},
+    "hydra": {"__main__", "dispatch", "plan", "launch", "job", "training"},
+    "omegaconf": {"__main__", "dispatch", "plan", "job", "training"},
     "mlflow": {"tracking"},
-    "pytorch_lightning": {"__main__", "fold", "tasks", "callbacks"},
+    "pytorch_lightning": {"training", "fold", "tasks", "callbacks"},
     "matplotlib": {"plots", "tasks"},
 }
 

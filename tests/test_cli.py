@@ -234,7 +234,7 @@ def test_ctrl_c_marks_the_run_killed_and_the_next_launch_repeats_it(neuroexp, tm
     words.append("~trainer.callbacks.early_stopping")
     process = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and not list((tmp_path / "outputs").glob("*/0/checkpoints/best.ckpt")):
+    while time.monotonic() < deadline and not list((tmp_path / "outputs" / "cells").glob("*/*/best.ckpt")):
         time.sleep(0.2)
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=60)

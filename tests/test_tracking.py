@@ -11,7 +11,10 @@ import mlflow
 import pytest
 
 from neuroexp import provenance
-from neuroexp.tracking import Store
+from neuroexp.job import deliver
+from neuroexp.ledger import Cell
+from neuroexp.tracking import Run, Store, StoreError, new_record
+from neuroexp.tracking import open_store as open_tracking
 
 
 @pytest.fixture
@@ -23,49 +26,91 @@ def open_store(uri: str, tmp_path: Path) -> Store:
     return Store(uri, str(tmp_path / "a folder" / "artifacts"), "scratch")
 
 
+def begin(store: Store | None, tmp_path: Path, key: str, **parameters: object) -> Run:
+    return Run(store, new_record(key, "name", "sweep", parameters, {}), tmp_path / f"files of {key}")
+
+
 def test_a_run_is_finished_only_when_it_was_ended_so(uri, tmp_path):
     store = open_store(uri, tmp_path)
     for key, status in (("a", "FINISHED"), ("b", "FAILED"), ("c", "KILLED")):
-        run = store.start("name", key, "sweep", {"window": 20}, {})
+        run = begin(store, tmp_path, key, window=20)
         run.metrics({"test/f1": 0.5})
-        assert store.finished(key, "later") is None
+        assert store.finished(key) is None
         run.end(status)
-    store.start("name", "d", "sweep", {}, {})  # as after a SIGKILL: still RUNNING
-    assert store.finished("a", "later")["scores"] == {"test/f1": 0.5}
-    assert [store.finished(key, "later") for key in "bcd"] == [None] * 3
+        assert run.send()
+    begin(store, tmp_path, "d")  # as after a SIGKILL: still RUNNING
+    assert store.finished("a")["scores"] == {"test/f1": 0.5}
+    assert [store.finished(key) for key in "bcd"] == [None] * 3
     [row] = store.runs()
-    assert (row["window"], row["test/f1"], row["tag.sweep"]) == ("20", 0.5, "later")
+    assert (row["window"], row["test/f1"], row["tag.sweep"]) == ("20", 0.5, "sweep")
+    store.join(row["run_id"], "later")
+    assert store.runs()[0]["tag.sweep"] == "later"
 
 
 def test_a_run_that_mlflow_calls_finished_but_was_never_tested_does_not_count(uri, tmp_path):
     store = open_store(uri, tmp_path)
-    run = store.start("name", "key", "sweep", {}, {})
+    run = begin(store, tmp_path, "key")
     store.client.set_terminated(run.run_id, "FINISHED")
-    assert store.finished("key", "later") is None
+    assert store.finished("key") is None
+
+
+def finish(run: Run) -> dict:
+    for epoch in range(2500):  # more than one batch of MLflow
+        run.metrics({"val/loss": 1 / (epoch + 1), "val/f1": float("nan"), "train/loss": float("inf")}, epoch)
+    run.text("a: 1", "config.yaml")
+    (run.folder / "plots").mkdir()
+    (run.folder / "plots" / "x.png").write_bytes(b"png")
+    run.dataset("a recording", "0123456789abcdef0123", {"units": 5})
+    return run.end("FINISHED")
+
+
+def check_everything(store: Store, run_id: str, uri: str, tmp_path: Path) -> None:
+    history = store.client.get_metric_history(run_id, "val/loss")
+    assert [point.step for point in history] == list(range(2500))
+    stored = store.client.get_run(run_id)
+    assert stored.info.status == "FINISHED"
+    assert set(stored.data.metrics) == {"val/loss"}  # no NaN, no infinity
+    assert stored.data.params == {"window": "20", "model": "mldcnn"}
+    assert [entry.dataset.digest for entry in stored.inputs.dataset_inputs] == ["0123456789abcdef"]
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    mlflow.artifacts.download_artifacts(run_id=run_id, dst_path=str(kept), tracking_uri=uri)
+    assert (kept / "config.yaml").read_text() == "a: 1"
+    assert (kept / "plots" / "x.png").read_bytes() == b"png"
 
 
 def test_everything_written_is_there(uri, tmp_path):
     store = open_store(uri, tmp_path)
-    run = store.start("name", "key", "sweep", {"window": 20, "model": "mldcnn"}, {"git.changed": "false"})
-    for epoch in range(2500):  # more than one batch of MLflow
-        run.metrics({"val/loss": 1 / (epoch + 1), "val/f1": float("nan"), "train/loss": float("inf")}, epoch)
-    run.text("a: 1", "config.yaml")
-    with run.folder() as folder:
-        (folder / "plots").mkdir()
-        (folder / "plots" / "x.png").write_bytes(b"png")
-    run.dataset("a recording", "0123456789abcdef0123", {"units": 5})
-    run.end("FINISHED")
-    history = store.client.get_metric_history(run.run_id, "val/loss")
-    assert [point.step for point in history] == list(range(2500))
-    stored = store.client.get_run(run.run_id)
-    assert set(stored.data.metrics) == {"val/loss"}  # no NaN, no infinity
-    assert stored.data.params == {"window": "20", "model": "mldcnn"}
-    assert stored.inputs.dataset_inputs[0].dataset.digest == "0123456789abcdef"
-    kept = tmp_path / "kept"
-    kept.mkdir()
-    mlflow.artifacts.download_artifacts(run_id=run.run_id, dst_path=str(kept), tracking_uri=uri)
-    assert (kept / "config.yaml").read_text() == "a: 1"
-    assert (kept / "plots" / "x.png").read_bytes() == b"png"
+    run = begin(store, tmp_path, "key", window=20, model="mldcnn")
+    finish(run)
+    assert run.send()
+    check_everything(store, run.run_id, uri, tmp_path)
+
+
+@pytest.mark.parametrize("died", ["before it was sent", "before the run was known", "after it was sent"])
+def test_a_record_is_delivered_exactly_once(uri, tmp_path, died):
+    store = open_store(uri, tmp_path)
+    run = begin(store if died != "before the run was known" else None, tmp_path, "key", window=20, model="mldcnn")
+    record = finish(run) | {"scores": {}, "files": str(run.folder)}
+    if died == "after it was sent":
+        assert run.send()
+    cell = Cell(tmp_path / "cells", uri, "scratch", "key")
+    cell.publish(record)
+    for _ in range(2):
+        deliver(cell, cell.record(), store)
+    assert cell.record()["sent"]
+    assert not run.folder.exists()
+    [row] = store.runs()
+    check_everything(store, row["run_id"], uri, tmp_path)
+
+
+def test_a_store_that_is_away_costs_nothing_that_was_computed(tmp_path):
+    with pytest.raises(StoreError, match=r"http://127.0.0.1:9 does not answer"):
+        open_tracking("http://127.0.0.1:9", "", "scratch")
+    run = begin(None, tmp_path, "key", window=20, model="mldcnn")
+    finish(run)
+    assert not run.send()
+    assert len(run.record["metrics"]) == 2500
 
 
 def test_the_saved_view_of_a_sweep_can_be_read_back_and_old_ones_go(uri, tmp_path):
@@ -99,10 +144,10 @@ def test_a_deleted_experiment_is_named(uri, tmp_path):
 
 def test_four_workers_open_a_fresh_store_at_once(uri, tmp_path):
     script = (
-        "import sys; from neuroexp.tracking import Store\n"
+        "import sys; from pathlib import Path; from neuroexp.tracking import Run, Store, new_record\n"
         "store = Store(sys.argv[1], sys.argv[2], 'scratch')\n"
-        "run = store.start('name', sys.argv[3], 'sweep', {'window': 20}, {})\n"
-        "run.metrics({'test/f1': 1.0}); run.end('FINISHED')\n"
+        "run = Run(store, new_record(sys.argv[3], 'name', 'sweep', {'window': 20}, {}), Path(sys.argv[2], sys.argv[3]))\n"
+        "run.metrics({'test/f1': 1.0}); run.end('FINISHED'); assert run.send()\n"
     )
     words = [sys.executable, "-c", script, uri, str(tmp_path / "artifacts")]
     workers = [subprocess.Popen([*words, str(number)], stderr=subprocess.PIPE, text=True) for number in range(4)]

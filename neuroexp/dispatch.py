@@ -1,0 +1,242 @@
+"""From a composed configuration to a job that is done: checked, named, handed to a process, its result left for the launch."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from hydra.utils import get_object
+from omegaconf import DictConfig, OmegaConf
+
+from neuroexp import display, launch, typecheck
+from neuroexp.job import Job, Result, quiet, run, sentence
+from neuroexp.worker import Worker
+
+log = logging.getLogger(__name__)  # to the job's log
+console = logging.getLogger("console")  # to the terminal as well
+
+VIEW = ("recording", "model", "window", "step", "split", "fold")  # the parameters that MLflow shows as columns
+# What a run's name leaves out of what was typed, because the name says it already or it changes no score.
+UNNAMED = {
+    "dataset",
+    "recording",
+    "model",
+    "window",
+    "step",
+    "fold",
+    "experiment",
+    "trainer",
+    "tracking",
+    "output",
+    "data",
+    "cache",
+}
+
+
+def do(cfg: DictConfig) -> float | None:
+    """Do the job of a configuration in Hydra's context and leave its result in its folder; return its first score.
+
+    A failure is reported, never raised; what stops the job (Ctrl-C, a scheduler that wants the machine back) is.
+    """
+    began = time.perf_counter()
+    sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
+    result: Result = {
+        "job": HydraConfig.get().job.num if sweeping else 0,
+        "name": title(cfg),
+        "status": "left",
+        "scores": {},
+        "report": list(cfg.report),
+        "log": str(Path(cfg.output) / "job.log"),
+    }
+    if launch.stopped():
+        launch.write(cfg.output, result | {"seconds": 0})
+        return None
+    _follow(HydraConfig.get().launcher._target_)
+    facts = {"job": result["job"], "name": result["name"], "began": time.time(), "log": result["log"]}
+    facts |= {"uri": cfg.tracking.uri, "artifacts": cfg.tracking.artifacts, "experiment": cfg.experiment}
+    launch.write(cfg.output, facts, launch.RUNNING)
+    stop: BaseException | None = None
+    try:
+        check(cfg)
+        done, stop = _attempts(cfg, describe(cfg), sweeping, facts)
+        result |= done
+    except Exception as error:  # a mistake in the configuration: nothing has begun
+        quiet()
+        log.exception("the job failed before its run began")
+        result |= {"status": "failed", "error": sentence(error)}
+    except KeyboardInterrupt as interruption:
+        result["status"], stop = "killed", interruption
+    result["seconds"] = time.perf_counter() - began
+    launch.write(cfg.output, result)
+    if result["status"] == "failed" and cfg.on_failure == "stop":
+        launch.stop()
+    if sweeping:
+        _tell(result)
+    if stop is not None:
+        raise stop
+    return result["scores"].get(cfg.report[0])
+
+
+def _attempts(cfg: DictConfig, job: Job, sweeping: bool, facts: dict[str, Any]) -> tuple[Result, BaseException | None]:
+    """Do a job, in a sweep in a process of its own, again as often as `retries` says when it failed unforeseen."""
+    timeout_s = None if cfg.timeout_min is None else cfg.timeout_min * 60
+
+    def started(run_id: str) -> None:
+        launch.write(cfg.output, facts | {"run_id": run_id}, launch.RUNNING)
+
+    stop: BaseException | None = None
+    for attempt in range(cfg.retries + 1):
+        if sweeping or timeout_s is not None or cfg.retries:
+            result, stop = worker().do(job, timeout_s, started)
+        else:
+            result = run(job, started)
+            stop = KeyboardInterrupt() if result["status"] == "killed" else None
+        if result.pop("open", False):  # the process is gone and could not end its run
+            _abandon(facts, result)
+        if stop is not None or result["status"] != "failed" or result["foreseen"] or attempt == cfg.retries:
+            break
+        log.warning("failed: %s; attempt %d of %d follows", result["error"], attempt + 2, cfg.retries + 1)
+    return result, stop
+
+
+def _abandon(facts: dict[str, Any], result: Result) -> None:
+    """End the run of a process that is gone, in the job's log and in MLflow."""
+    from neuroexp.tracking import StoreError, open_store  # noqa: PLC0415 - a second to import, after a rare event
+
+    reason = result.get("error", "interrupted")
+    with Path(facts["log"]).open("a") as file:
+        file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {reason}\n")
+    if result.get("run_id"):
+        try:
+            store = open_store(facts["uri"], facts["artifacts"], facts["experiment"])
+            store.abandon(result["run_id"], "FAILED" if result["status"] == "failed" else "KILLED", reason)
+        except StoreError as error:
+            log.warning("%s", error)
+
+
+def settle() -> None:
+    """Give the jobs of this launch that were cut off without a word their result: killed."""
+    place = launch.folder()
+    if place is None:
+        return
+    for path, facts in launch.unended(place):
+        result = {"status": "killed", "run_id": facts.get("run_id")}
+        _abandon(facts, result)
+        seconds = time.time() - facts["began"]
+        row = {"job": facts["job"], "name": facts["name"], "log": facts["log"], "scores": {}, "report": []}
+        launch.write(path, row | result | {"seconds": seconds})
+
+
+@cache
+def _follow(launcher: str) -> None:
+    """Under joblib, end this process when the launch is gone: its workers would wait for ever, and train what they have."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    if "joblib" in launcher.lower() and os.environ[launch.PID] != str(os.getpid()):
+        threading.Thread(target=watch, daemon=True).start()
+
+
+@cache
+def worker() -> Worker:
+    """Return the process that does this process's jobs."""
+    return Worker()
+
+
+def describe(cfg: DictConfig) -> Job:
+    """Return the job of a configuration as plain values."""
+    hydra_config = HydraConfig.get()
+    choices = hydra_config.runtime.choices
+    shown = {
+        name: choices[name] for name in ("dataset", "recording", "model", "split", "label", "trainer", "optimizer")
+    }
+    shown |= {name: cfg[name] for name in ("window", "step", "fold", "seed") if cfg[name] is not None}
+    if "label" not in cfg.dataset:
+        del shown["label"]
+    shown = typed() | shown
+    sweeping = hydra_config.mode == RunMode.MULTIRUN
+    return Job(
+        config=OmegaConf.to_container(cfg, resolve=True),  # type: ignore[arg-type]
+        number=hydra_config.job.num if sweeping else 0,
+        name=title(cfg),
+        launch=launch.name(),
+        parameters=shown,
+        columns=tuple(name for name in dict.fromkeys((*VIEW, *typed())) if name in shown),
+        logging=OmegaConf.to_container(hydra_config.job_logging, resolve=True),  # type: ignore[arg-type]
+        bar=not sweeping or cfg.verbose,
+        gpus=cfg.gpus,
+    )
+
+
+def _tell(result: Result) -> None:
+    if result["status"] == "failed":
+        console.error("%s failed: %s", result["name"], result["error"])
+    elif not os.environ.get(launch.BAR):
+        scores = [
+            f"{display.heading(name)} {result['scores'].get(name, float('nan')):.3f}" for name in result["report"]
+        ]
+        console.info("%s %s: %s", result["name"], result["status"], ", ".join(scores))
+
+
+def title(cfg: DictConfig) -> str:
+    """Return the run's name: recording unless it is the dataset's own, network, window, step, fold, and what else was typed."""
+    hydra_config = HydraConfig.get()
+    choices = hydra_config.runtime.choices
+    words = [choices["model"], f"W{cfg.window}", f"S{cfg.step}", f"fold{cfg.fold}"]
+    if cfg.step is None:
+        words.remove("SNone")
+    if choices["recording"] != f"{choices['dataset']}_simulated":
+        words.insert(0, choices["recording"])
+    for key, value in typed().items():
+        words.append(f"{key.split('.')[-1]}={Path(value).stem if key.endswith('.path') else value}")
+    return " ".join(words)
+
+
+def typed() -> dict[str, str]:
+    """Return what was typed for this job, or is swept by its experiment, beyond the choices that every run names."""
+    overrides = (override.lstrip("+~").partition("=") for override in HydraConfig.get().overrides.task)
+    return {
+        key: value
+        for key, _, value in overrides
+        if key not in UNNAMED and key.split(".")[0] not in {"trainer", "tracking"}
+    }
+
+
+def check(cfg: DictConfig) -> None:
+    """Raise ValueError when one of the numbers that are typed most is no whole number."""
+    for name, least in (("window", 1), ("step", 1), ("fold", 0), ("seed", 0)):
+        value = cfg[name]
+        if name == "step" and value is None:  # windows follow events; a dataset that needs steps says so
+            continue
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise ValueError(f"{name}={value} is no whole number of at least {least}")
+    for name, least in (("timeout_min", 0), ("retries", 0), ("checkpoint_s", 0), ("gpus", 0)):
+        value = cfg[name]
+        if name == "timeout_min" and value is None:
+            continue
+        whole = isinstance(value, int) or name in ("timeout_min", "checkpoint_s")
+        if isinstance(value, bool) or not isinstance(value, int | float) or value < least or not whole:
+            raise ValueError(f"{name}={value} is no number of at least {least}")
+    if cfg.on_failure not in ("continue", "stop"):
+        raise ValueError(f"on_failure={cfg.on_failure} must be continue or stop")
+    _check_types(OmegaConf.to_container(cfg, resolve=True), "")
+
+
+def _check_types(node: Any, where: str) -> None:
+    """Check every value that is passed to a `_target_`, wherever it stands."""
+    if isinstance(node, dict):
+        if "_target_" in node:
+            typecheck.check(get_object(node["_target_"]), node, where)
+        for name, value in node.items():
+            _check_types(value, f"{where}.{name}" if where else name)

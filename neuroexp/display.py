@@ -1,0 +1,165 @@
+"""What a terminal shows of a launch: a progress bar while it runs, a table at its end."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from neuroexp import launch
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+ROWS = 60  # of a table, at most
+COLOURS = {"failed": "red", "killed": "yellow", "left": "yellow", "elsewhere": "cyan"}
+REFRESH_S = 0.5
+
+
+@contextlib.contextmanager
+def bar() -> Iterator[None]:
+    """Show one bar over the jobs of a sweep while it runs, on a terminal only."""
+    ended = threading.Event()
+    thread = threading.Thread(target=_draw, args=(ended,), daemon=True)
+    if sys.stderr.isatty():
+        os.environ[launch.BAR] = "1"
+        thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        if thread.ident is not None:
+            thread.join()
+
+
+def _draw(ended: threading.Event) -> None:
+    while launch.folder() is None:
+        if ended.wait(REFRESH_S):
+            return
+    place = launch.folder()
+    assert place is not None
+    jobs = launch.read(place / launch.LAUNCH).get("jobs")
+    if not jobs or jobs == 1:
+        return
+    from rich.console import Console  # noqa: PLC0415 - not for --help
+    from rich.progress import BarColumn, Progress, TextColumn  # noqa: PLC0415
+
+    columns = (TextColumn("{task.completed:.0f}/{task.total:.0f}"), BarColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=Console(stderr=True, highlight=False), transient=True) as progress:
+        task = progress.add_task("starting", total=jobs)
+        while not ended.wait(REFRESH_S):
+            rows, now = launch.results(place), [facts for _, facts in launch.unended(place)]
+            progress.update(task, completed=len(rows), description=line(jobs, rows, now))
+
+
+def line(jobs: int, rows: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]) -> str:
+    """Return the state of a sweep in a line: how many jobs did what, what runs, how long the rest may take."""
+    counts = Counter(row["status"] for row in rows)
+    words = [f"[{COLOURS.get(status, 'green')}]{count} {status}[/]" for status, count in counts.items()]
+    if now:
+        shown = now[0]["name"] + (f" epoch {now[0]['epoch']} of {now[0]['epochs']}" if "epoch" in now[0] else "")
+        words.append(shown if len(now) == 1 else f"{len(now)} running")
+    trained = [row["seconds"] for row in rows if row["status"] == "finished"]
+    if trained and len(rows) < jobs:
+        left_s = (jobs - len(rows)) * sum(trained) / len(trained) / max(1, len(now))
+        words.append(f"about {duration(left_s)} left")
+    return ", ".join(words)
+
+
+def duration(seconds: float) -> str:
+    """Return a time that people can take in."""
+    minutes = seconds / 60
+    if minutes < 1:
+        return f"{seconds:.0f} s"
+    if minutes < 100:
+        return f"{minutes:.0f} min"
+    return f"{minutes / 60:.1f} h" if minutes < 72 * 60 else f"{minutes / 60 / 24:.1f} days"
+
+
+def console() -> Console:
+    """Return where tables are printed; a log file has no edge to wrap at."""
+    from rich.console import Console  # noqa: PLC0415 - only when there is something to print
+
+    out = Console(highlight=False)
+    if not out.is_terminal:
+        out.width = 200
+    return out
+
+
+def summary(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print the table of a launch and how to open its runs in MLflow."""
+    out = console()
+    if len(rows) > 1 or rows[0]["status"] != "failed":
+        out.print()
+        table(out, rows)
+    for row in rows:
+        if row["status"] == "failed":
+            out.print(f"[red]{row['name']}[/]: {row['error']} (traceback in {row['log']})", soft_wrap=True)
+    if any(row["status"] == "elsewhere" for row in rows):
+        out.print("What is 'elsewhere' runs in another launch now: type the same command again to see its scores.")
+    if any(row["status"] == "left" for row in rows):
+        out.print("A failure stopped this launch (on_failure=stop): what is 'left' did not start.")
+    if unsent := next((row["unsent"] for row in rows if row.get("unsent")), None):
+        out.print(f"[yellow]{unsent}[/]", soft_wrap=True)
+        out.print(
+            "What is finished is kept in ./outputs/cells; `python -m neuroexp.sync` sends it when the store is back."
+        )
+    linked = [
+        row for row in rows if row["status"] in ("finished", "skipped") and "link" in row
+    ]  # the others have no view
+    if linked:
+        out.print()
+        if linked[-1]["uri"].startswith("sqlite:"):
+            command = f"mlflow server --workers 1 --backend-store-uri {linked[-1]['uri']}"
+            out.print(command, markup=False, soft_wrap=True)
+        out.print(linked[-1]["link"], markup=False, soft_wrap=True)
+
+
+def table(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print the jobs of a launch with their scores; of very many those that did not finish and the best."""
+    from rich.table import Table  # noqa: PLC0415 - as above
+
+    scores = list(dict.fromkeys(key for row in rows for key in row["report"]))
+    shown = list(rows)
+    if len(rows) > ROWS:
+        shown.sort(key=lambda row: (row["status"] in ("finished", "skipped"), -row["scores"].get(scores[0], -math.inf)))
+        shown = shown[:ROWS]
+    grid = Table(box=None, pad_edge=False, header_style="bold")
+    grid.add_column("run", no_wrap=True)
+    for key in scores:
+        grid.add_column(heading(key), justify="right", no_wrap=True)
+    grid.add_column("seconds", justify="right")
+    grid.add_column("status")
+    for row in shown:
+        seconds = None if row["status"] in ("skipped", "elsewhere", "left") else row["seconds"]
+        cells = [_cell(row["scores"].get(key)) for key in scores]
+        colour = COLOURS.get(row["status"], "green")
+        grid.add_row(row["name"], *cells, _cell(seconds, 1), f"[{colour}]{row['status']}[/]")
+    out.print(grid)
+    if len(shown) < len(rows):
+        counts = Counter(row["status"] for row in rows)
+        all_of_them = ", ".join(f"{count} {status}" for status, count in counts.items())
+        out.print(f"... the first {len(shown)} of {len(rows)} jobs: {all_of_them}; MLflow shows them all")
+
+
+def heading(score: str) -> str:
+    """Return a score's short name for people: `chance` for `baseline/f1_chance`, `control` for any score of the control."""
+    if score.startswith("control/"):
+        return "control"
+    return score.rsplit("/", maxsplit=1)[-1].removesuffix("_share").removeprefix("f1_")
+
+
+def _cell(value: float | None, digits: int = 3) -> str:
+    return "" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
+
+
+def latest(outputs: Path) -> Path | None:
+    """Return the folder of the newest launch."""
+    found = [path.parent for path in outputs.glob(f"*/{launch.LAUNCH}")]
+    return max(found, key=lambda path: path.name, default=None)

@@ -1,0 +1,258 @@
+"""One job: its cell is found finished, or trained, tested, recorded, and then sent to MLflow."""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.errors import InstantiationException
+from omegaconf import OmegaConf
+
+from neuroexp import provenance
+from neuroexp.ledger import Cell, Record, claimed, discard
+
+if TYPE_CHECKING:
+    from neuroexp.tracking import Store
+
+log = logging.getLogger(__name__)  # to the job's log
+FILES = "files"  # of a run, in the job's folder until the store has taken them
+
+Result = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that one training needs to know, as plain values that travel between processes."""
+
+    config: dict[str, Any]  # resolved
+    number: int  # in its launch
+    name: str
+    launch: str
+    parameters: dict[str, str]  # what MLflow shows of it
+    columns: tuple[str, ...]  # those that are columns of the sweep
+    logging: dict[str, Any]  # Hydra's, of this job
+    bar: bool  # one over the epochs
+    gpus: int  # to be shared out; 0: as the trainer says
+
+    @property
+    def folder(self) -> Path:
+        """Where the job writes."""
+        return Path(self.config["output"]).absolute()
+
+    @property
+    def log(self) -> Path:
+        """Where everything is written that it says."""
+        return self.folder / "job.log"
+
+
+def run(job: Job, started: Callable[[str], None] = lambda run_id: None) -> Result:
+    """Do a job and return its status and scores; failures and interruptions are statuses, nothing is raised.
+
+    Status: finished, skipped (finished before), elsewhere (running in another launch), failed, killed. `started` is told the
+    id of the run.
+    """
+    quiet()
+    result: Result = {"status": "failed", "scores": {}}
+    try:
+        _run(job, result, started)
+    except BaseException as error:
+        if "run_id" not in result:  # else it is in the log already, and with it in the run
+            log.exception("the job ended before its run began")
+        if interrupted(error):
+            result["status"] = "killed"
+        else:
+            foreseen = isinstance(_cause(error), ValueError | FileNotFoundError)
+            result |= {"status": "failed", "error": sentence(error), "foreseen": foreseen}
+    return result
+
+
+def _run(job: Job, result: Result, started: Callable[[str], None]) -> None:
+    from neuroexp.tracking import Run, StoreError, new_record, open_store  # noqa: PLC0415 - --help must not wait for it
+    from neuroexp.training import train  # noqa: PLC0415
+
+    tracking, experiment = job.config["tracking"], job.config["experiment"]
+    key = provenance.configuration_key(job.config)
+    cell = Cell(tracking["ledger"], tracking["uri"], experiment, key)
+    result["uri"] = tracking["uri"]
+    try:
+        store = open_store(tracking["uri"], tracking["artifacts"], experiment)
+        result["link"] = store.link(job.launch)
+    except StoreError as error:
+        store, result["unsent"] = None, str(error)
+        log.warning("%s", error)
+    with cell.claim() as mine:
+        found = _found(job, cell, store, key) if mine else _occupied(cell)
+        if found is not None:
+            result |= found
+            return
+        record = new_record(key, job.name, job.launch, job.parameters, provenance.revision())
+        record["tags"] |= {"neuroexp.claimant": cell.claimant(), "neuroexp.alive": str(time.time())}
+        run = Run(store, record, job.folder / FILES)
+        if store is not None and run.run_id is not None:
+            result["run_id"] = run.run_id
+            started(run.run_id)
+            if _rivals(store, key, cell, run.run_id):
+                store.delete(run.run_id)
+                result["status"] = "elsewhere"
+                return
+        try:
+            run.text(OmegaConf.to_yaml(job.config), "config.yaml")
+            scores = train(job, run, cell)
+        except BaseException as error:
+            killed = interrupted(error)
+            log.exception("interrupted" if killed else "the job failed")
+            run.tags({"error": "interrupted" if killed else sentence(error)})
+            run.text("".join(traceback.format_exception(error)), "traceback.txt")
+            run.file(job.log)
+            run.end("KILLED" if killed else "FAILED")
+            if run.send():
+                discard(run.folder)
+            raise
+        run.file(job.log)
+        record = run.end("FINISHED") | {
+            "scores": scores,
+            "files": str(run.folder),
+            "store": {"uri": tracking["uri"], "artifacts": tracking["artifacts"], "experiment": experiment},
+        }
+        cell.publish(record)  # from here on the cell is finished, whatever happens to this process or to the store
+        cell.clear()
+        result |= {"status": "finished", "scores": scores}
+        if run.send():
+            _sent(cell, record)
+        else:
+            result["unsent"] = run.problem or result.get("unsent")
+    if store is not None:
+        store.save_view(job.launch, job.columns, job.config["report"])
+
+
+def _occupied(cell: Cell) -> Result:
+    record = cell.record()  # another launch may hold the cell only to see that it is finished
+    if record is None:
+        return {"status": "elsewhere"}
+    return {"status": "skipped", "scores": record["scores"], "run_id": record["run_id"]}
+
+
+def _found(job: Job, cell: Cell, store: Store | None, key: str) -> Result | None:
+    """Return the result of a cell that needs no training: finished, or running elsewhere."""
+    from neuroexp.tracking import StoreError  # noqa: PLC0415 - as above
+
+    found: Result | None = None
+    try:
+        record = _current(cell, store)
+        if record is not None:
+            found = {"status": "skipped", "scores": record["scores"]}
+            if store is not None and not record["sent"]:
+                record["run_id"] = deliver(cell, record, store)
+            found["run_id"] = record["run_id"]
+        elif store is not None:
+            if done := store.finished(key):  # on another machine, or before there were records
+                found = {"status": "skipped", **done}
+            elif _rivals(store, key, cell):
+                found = {"status": "elsewhere"}
+        if store is not None and found is not None and found["status"] == "skipped":
+            store.join(found["run_id"], job.launch)
+            store.save_view(job.launch, job.columns, job.config["report"])
+    except StoreError as error:
+        log.warning("%s", error)
+        if found is not None:
+            found["unsent"] = str(error)
+    return found
+
+
+def _current(cell: Cell, store: Store | None) -> Record | None:
+    """Return the cell's record, unless somebody has deleted its run in MLflow to have it again."""
+    record = cell.record()
+    if record is None or store is None or not record["sent"]:
+        return record
+    condition = store.condition(record["run_id"])
+    if condition == "deleted":
+        cell.retire()
+        return None
+    if condition == "unknown":  # a new store in the place of a lost one
+        record |= {"run_id": None, "sent": False}
+    return record
+
+
+def deliver(cell: Cell, record: Record, store: Store) -> str:
+    """Send a finished record to the store, exactly once however often it is tried; return the run's id."""
+    record |= {"run_id": record["run_id"] or store.start(record)}
+    cell.publish(record)
+    record["run_id"] = store.fill(record, Path(record["files"]) if record["files"] else None)
+    _sent(cell, record)
+    return str(record["run_id"])
+
+
+def _sent(cell: Cell, record: Record) -> None:
+    files = record["files"]
+    cell.publish(record | {"sent": True, "files": None})
+    if files:
+        discard(files)
+
+
+def _rivals(store: Store, key: str, cell: Cell, mine: str | None = None) -> bool:
+    """Return whether another live run has this cell; runs whose process is gone are marked KILLED on the way.
+
+    Every claimant starts its run before it looks, so of two at once at least one sees the other and withdraws.
+    """
+    from neuroexp.tracking import ALIVE, CLAIMANT, STALE_S  # noqa: PLC0415 - as above
+
+    alive = False
+    for run_id, tags in store.running(key).items():
+        if run_id == mine:
+            continue
+        claimant = tags.get(CLAIMANT, "")
+        held = False if claimant == cell.claimant() else claimed(claimant)  # we hold it, so the other does not
+        if held is None:  # out of sight: does it still say that it lives?
+            held = time.time() - float(tags.get(ALIVE, 0)) < STALE_S
+        if held:
+            alive = True
+        else:
+            store.abandon(run_id, "KILLED", "its process ended without a word")
+    return alive
+
+
+def interrupted(error: BaseException) -> bool:
+    """Return whether somebody stopped the job; Lightning turns Ctrl-C into an exit."""
+    return isinstance(error, KeyboardInterrupt) or (
+        isinstance(error, SystemExit) and isinstance(error.__context__, KeyboardInterrupt)
+    )
+
+
+def sentence(error: BaseException) -> str:
+    """Return what went wrong in one line: the message of an error that was foreseen, else with the error's type."""
+    error = _cause(error)
+    message = " ".join(str(error).split()) or type(error).__name__
+    foreseen = isinstance(error, ValueError | FileNotFoundError)
+    return message if foreseen else f"{type(error).__name__}: {message}"
+
+
+def _cause(error: BaseException) -> BaseException:
+    while isinstance(error, InstantiationException) and error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def quiet() -> None:
+    """Silence what Lightning and MLflow say about every job; the job's log keeps their warnings."""
+    for name in (
+        "pytorch_lightning.utilities.rank_zero",
+        "lightning_fabric.utilities.seed",
+        "pytorch_lightning.accelerators.cuda",
+        "mlflow",
+        "alembic",
+    ):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.captureWarnings(True)
+    for message in (
+        ".*LeafSpec.*",
+        ".*does not have many workers.*",
+        ".*logging interval.*",
+        ".*GPU available but not used.*",
+    ):
+        warnings.filterwarnings("ignore", message)

@@ -1,0 +1,206 @@
+"""What a sweep will take, before it starts: `python -m neuroexp.plan -m` and the words that would start it."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_module
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, open_dict
+from tqdm import tqdm
+
+from neuroexp import dispatch, display, launch, provenance
+from neuroexp.job import Job, quiet, sentence
+from neuroexp.ledger import Cell
+
+WORKERS = (1, 2, 4, 8, 16, 32)
+FILES_MB = 0.5  # pictures, tables and log of a run; its weights come on top
+
+
+@dataclass
+class Estimate:
+    """What one job of a kind takes."""
+
+    seconds: float
+    memory_mb: float
+    weights_mb: float
+    source: str
+
+
+def main() -> None:
+    """Print how many jobs a sweep has, how many are finished, and what the rest will take in time, memory and disk."""
+    launch.begin()
+    words = [word for word in sys.argv[1:] if word not in ("-m", "--multirun")]
+    quiet()
+    try:
+        jobs = [(job, provenance.configuration_key(job.config)) for job in composed(words)]
+        done = finished(jobs)
+        report(jobs, done)
+    except (HydraException, ValueError, FileNotFoundError) as error:
+        sys.exit(sentence(error.__cause__ or error) if isinstance(error, HydraException) else sentence(error))
+
+
+def composed(words: Sequence[str]) -> Iterator[Job]:
+    """Yield the jobs of a sweep as its launch would compose them.
+
+    Hydra takes 50 ms for a configuration. Values that are swept change nothing in how a configuration is put together, so
+    it is put together once for every choice of groups, and the values are set in a copy.
+    """
+    parser = OverridesParser.create()
+    with initialize_config_module("neuroexp.conf", version_base="1.3"):
+        fixed = [str(o.input_line) for o in parser.parse_overrides(list(words)) if not o.is_sweep_override()]
+        first = compose("config", fixed, return_hydra_config=True)
+        swept = [f"{name}={value}" for name, value in (first.hydra.sweeper.params or {}).items()]
+        [lines] = BasicSweeper.split_arguments(parser.parse_overrides([*swept, *words]), None)
+        groups = set(first.hydra.runtime.choices)
+        bases: dict[tuple[str, ...], DictConfig] = {}
+        for number, line in enumerate(tqdm(lines, "composing", leave=False, disable=not sys.stderr.isatty())):
+            plain = [o for o in parser.parse_overrides(line) if _is_value(o, groups)]
+            others = tuple(word for word in line if word not in {o.input_line for o in plain})
+            if others not in bases:
+                bases[others] = compose("config", list(others), return_hydra_config=True)
+            yield _job(bases[others], line, plain, number)
+
+
+def _is_value(override: Any, groups: set[str]) -> bool:
+    """Return whether an override sets a plain value, and neither chooses from a group nor adds or removes a key."""
+    key = override.key_or_group
+    added = override.is_add() or override.is_force_add() or override.is_delete()
+    return not added and override.package is None and key not in groups and not key.startswith("hydra.")
+
+
+def _job(base: DictConfig, line: Sequence[str], values: Sequence[Any], number: int) -> Job:
+    cfg = base.copy()
+    with open_dict(cfg):
+        cfg.hydra.runtime.cwd = str(Path.cwd())
+        cfg.hydra.runtime.output_dir = str(Path.cwd() / "outputs")
+        cfg.hydra.job.num = number
+        cfg.hydra.overrides.task = [word for word in line if not word.lstrip("+~").startswith("hydra")]
+        cfg.hydra.mode = "MULTIRUN"
+    for override in values:
+        if OmegaConf.select(cfg, override.key_or_group, throw_on_missing=False) is None:
+            parent, _, leaf = override.key_or_group.rpartition(".")
+            node = OmegaConf.select(cfg, parent) if parent else cfg
+            if node is None or leaf not in node:
+                raise ValueError(f"{override.input_line}: there is no {override.key_or_group} in the configuration")
+        OmegaConf.update(cfg, override.key_or_group, override.value())
+    HydraConfig.instance().set_config(cfg)
+    plain = cfg.copy()
+    with open_dict(plain):
+        del plain["hydra"]
+    dispatch.check(plain)
+    return dispatch.describe(plain)
+
+
+def finished(jobs: Sequence[tuple[Job, str]]) -> set[str]:
+    """Return the keys that have a record here or a finished run in MLflow."""
+    keys = {key for job, key in jobs if _cell(job, key).record() is not None}
+    return keys | {row["tag.neuroexp.key"] for row in _rows(jobs)}
+
+
+def _cell(job: Job, key: str) -> Cell:
+    tracking = job.config["tracking"]
+    return Cell(tracking["ledger"], tracking["uri"], job.config["experiment"], key)
+
+
+def _rows(jobs: Sequence[tuple[Job, str]]) -> list[dict[str, Any]]:
+    """Return the finished runs of the sweep's experiment; none when there is no store yet, or it is away."""
+    from neuroexp.tracking import StoreError, open_store  # noqa: PLC0415 - a second to import
+
+    config = jobs[0][0].config
+    uri = config["tracking"]["uri"]
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
+        return []
+    try:
+        return open_store(uri, config["tracking"]["artifacts"], config["experiment"]).runs()
+    except StoreError as error:
+        print(error, file=sys.stderr)
+        return []
+
+
+def report(jobs: Sequence[tuple[Job, str]], done: set[str]) -> None:
+    """Print the plan."""
+    out = display.console()
+    rest = [job for job, key in jobs if key not in done]
+    out.print(f"{len(jobs)} jobs: {len(jobs) - len(rest)} finished, {len(rest)} to do")
+    if not rest:
+        return
+    kinds: dict[tuple[str, ...], list[Job]] = defaultdict(list)
+    for job in rest:
+        kinds[_kind(job)].append(job)
+    rows = _rows(jobs)
+    estimates = {kind: known(kind, rows) or calibrated(members) for kind, members in _shown(kinds)}
+    _table(out, kinds, estimates)
+
+
+def _shown(kinds: dict[tuple[str, ...], list[Job]]) -> Iterator[tuple[tuple[str, ...], list[Job]]]:
+    yield from tqdm(kinds.items(), "estimating", leave=False, disable=not sys.stderr.isatty())
+
+
+def _kind(job: Job) -> tuple[str, ...]:
+    return tuple(str(job.parameters.get(name, "")) for name in ("recording", "model", "window", "step", "trainer"))
+
+
+def known(kind: tuple[str, ...], rows: Sequence[dict[str, Any]]) -> Estimate | None:
+    """Return what finished runs of this kind took, by their median; None when there are none."""
+    names = ("recording", "model", "window", "step", "trainer")
+    same = [row for row in rows if tuple(str(row.get(name, "")) for name in names) == kind and "time/fit_s" in row]
+    if not same:
+        return None
+    seconds = [row["time/fit_s"] + row["time/test_s"] + row.get("time/outside_s", 0) for row in same]
+    memory = max(row.get("cost/peak_memory_mb", float("nan")) for row in same)
+    return Estimate(statistics.median(seconds), memory, same[0]["cost/parameters"] * 4e-6, f"{len(same)} finished runs")
+
+
+def calibrated(jobs: Sequence[Job]) -> Estimate:
+    """Return what a job takes at most, from a few seconds of its training."""
+    from neuroexp.training import calibrate  # noqa: PLC0415 - seconds to import
+
+    measured = calibrate(jobs[0])
+    return Estimate(measured["seconds"], measured["memory_mb"], measured["weights_mb"], "a few steps, all epochs")
+
+
+def _table(out: Any, kinds: dict[tuple[str, ...], list[Job]], estimates: dict[tuple[str, ...], Estimate]) -> None:
+    from rich.table import Table  # noqa: PLC0415 - only when there is something to print
+
+    grid = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("recording", "model", "window", "step", "trainer"):
+        grid.add_column(name)
+    for title in ("jobs", "each", "together", "memory"):
+        grid.add_column(title, justify="right")
+    grid.add_column("from")
+    for kind, members in kinds.items():
+        estimate = estimates[kind]
+        each, together = display.duration(estimate.seconds), display.duration(estimate.seconds * len(members))
+        memory = f"{estimate.memory_mb / 1000:.1f} GB"
+        grid.add_row(*kind, str(len(members)), each, together, memory, estimate.source)
+    out.print(grid)
+    total_s = sum(estimates[kind].seconds * len(members) for kind, members in kinds.items())
+    disk_mb = sum((estimates[kind].weights_mb + FILES_MB) * len(members) for kind, members in kinds.items())
+    memory_mb = max(estimate.memory_mb for estimate in estimates.values())
+    count = sum(map(len, kinds.values()))
+    out.print()
+    out.print(f"disk: {disk_mb / 1000:.2f} GB")
+    for workers in WORKERS:
+        if workers <= count:
+            # the longest job bounds what more workers can do
+            span = max(total_s / workers, *(estimate.seconds for estimate in estimates.values()))
+            out.print(
+                f"{workers:3d} at a time: {display.duration(span)}, {workers * memory_mb / 1000:.1f} GB of memory"
+            )
+    out.print(
+        "Times are those of this machine when a job has it to itself; early stopping makes calibrated ones shorter."
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""The state of a launch, seen from another terminal: `python -m neuroexp.status [FOLDER]`, by default the newest one."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from neuroexp import display, launch
+from neuroexp.ledger import claimed
+
+
+def main() -> None:
+    """Print what a launch has done, what it does, and what failed."""
+    chosen = Path(sys.argv[1]) if len(sys.argv) > 1 else display.latest(Path("outputs"))
+    if chosen is None or not (chosen / launch.LAUNCH).is_file():
+        where = chosen or "./outputs"
+        sys.exit(f"{where} holds no launch: python -m neuroexp.status [FOLDER], by default the newest in ./outputs")
+    facts, rows, now = (
+        launch.read(chosen / launch.LAUNCH),
+        launch.results(chosen),
+        [facts for _, facts in launch.unended(chosen)],
+    )
+    alive = claimed(facts.get("claimant", ""))
+    state = {True: "running", False: "ended", None: f"on {facts['host']}"}[alive]
+    out = display.console()
+    out.print(f"{chosen}: {state}", markup=False)
+    out.print(f"python -m neuroexp {' '.join(facts['command'])}", markup=False, soft_wrap=True)
+    if rows:
+        out.print()
+        display.table(out, rows)
+    _jobs(out, facts, rows, now, alive is not False)
+    for row in rows:
+        if row["status"] == "failed":
+            out.print(f"[red]{row['name']}[/]: {row['error']} (traceback in {row['log']})", soft_wrap=True)
+
+
+def _jobs(
+    out: Any, facts: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]], alive: bool
+) -> None:
+    if now:
+        out.print()
+    for job in now:
+        epoch = f", epoch {job['epoch']} of {job['epochs']}" if "epoch" in job else ""
+        for_s = display.duration(time.time() - job["began"])
+        out.print(
+            f"{job['name']}: running for {for_s}{epoch}" if alive else f"{job['name']}: cut off{epoch}", markup=False
+        )
+    if jobs := facts["jobs"] or 1:
+        out.print()
+        out.print(f"{len(rows)} of {jobs} jobs: " + display.line(jobs, rows, now if alive else []))
+        if not alive and len(rows) < jobs:
+            out.print("The launch has ended: type the same command again to do the rest.")
+
+
+if __name__ == "__main__":
+    main()

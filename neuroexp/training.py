@@ -1,0 +1,166 @@
+"""One training: data, network and task from a configuration; the epoch with the lowest validation loss is tested and kept."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import logging
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from pytorch_lightning import Callback, Trainer, seed_everything
+from pytorch_lightning.callbacks import ModelCheckpoint
+
+from neuroexp import cost, memory, provenance
+from neuroexp.callbacks import EpochBar, Epochs, Progress, Resume
+
+if TYPE_CHECKING:
+    from neuroexp.job import Job
+    from neuroexp.ledger import Cell
+    from neuroexp.tracking import Run
+
+log = logging.getLogger(__name__)
+
+
+def train(job: Job, run: Run, cell: Cell) -> dict[str, float]:
+    """Train or continue from the cell's last checkpoint, test, log everything to `run`, return the scores.
+
+    The checkpoints stay in the cell's folder. Raises ValueError for what its configuration or data make impossible.
+    """
+    cfg = OmegaConf.create(job.config)
+    began = time.perf_counter()
+    memory.reset_peak()
+    seed_everything(cfg.seed, verbose=False)
+    fold = instantiate(cfg.dataset)
+    run.dataset(fold.source.name, fold.source.sha256, fold.facts)
+    run.tags({"neuroexp.split": provenance.digest_of(fold.split.train, fold.split.validation, fold.split.test)})
+    model = instantiate(cfg.model, **fold.shape)
+    task = instantiate(cfg.task, _partial_=True)(model=model)
+    task.train_rate = fold.labels[fold.split.train].mean(dim=0)
+
+    log.info("%s: %s, %s", fold.source.name, fold.shape, fold.facts)
+    log.info("%s", model)
+
+    epochs, resume = Epochs(run.metrics), Resume(cell.last, cfg.checkpoint_s)
+    ready = time.perf_counter()
+    trainer = _trainer(job, cfg, cell, [epochs, Progress(job.folder), EpochBar(job.name, job.bar), resume])
+    last = _checkpoint(cell)
+    with memory.kept():
+        trainer.fit(task, datamodule=fold, ckpt_path=last, weights_only=True if last else None)
+    if not epochs.history:
+        raise ValueError(f"trainer.max_epochs={cfg.trainer.max_epochs} trains nothing")
+    best = Path(trainer.checkpoint_callback.best_model_path)  # type: ignore[union-attr]
+    if not best.is_file():
+        raise ValueError("the validation loss was never a number: lower optimizer.lr")
+    fitted = time.perf_counter()
+    [tested] = trainer.test(task, datamodule=fold, ckpt_path=str(best), verbose=False, weights_only=True)
+    done = time.perf_counter()
+
+    window = fold.gather(fold.starts[fold.split.test[:1]])
+    scores = dict(tested) | {f"data/{name}": float(value) for name, value in fold.facts.items()}
+    scores |= {
+        "time/fit_s": resume.seconds,
+        "time/test_s": done - fitted,
+        "time/s_per_epoch": resume.seconds / len(epochs.history),
+        "time/epochs": len(epochs.history),
+        "cost/parameters": cost.parameters(model),
+        "cost/macs": cost.macs(model.to(window.device), window),
+        "cost/ms_per_window": cost.ms_per_window(model, window),
+        "cost/peak_memory_mb": memory.peak_mb(),
+    }
+    with contextlib.suppress(ValueError):  # a convention for some networks
+        scores["cost/flops"] = cost.flops(model, window)
+    torch.save(model.state_dict(), run.folder / "model.pt")
+    run.text(json.dumps(provenance.environment(), indent=1), "environment.json")
+    for name, rows in task.tables(fold).items():
+        with (run.folder / f"{name}.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, rows[0].keys())
+            writer.writeheader()
+            writer.writerows(rows)
+    (run.folder / "plots").mkdir(exist_ok=True)
+    for name, figure in task.figures(fold, epochs.history).items():
+        figure.savefig(run.folder / "plots" / f"{name}.png")
+    log.info("%s", scores)
+    run.metrics(scores | {"time/outside_s": ready - began + time.perf_counter() - done})
+    return scores
+
+
+def _trainer(job: Job, cfg: Any, cell: Cell, ours: list[Any]) -> Trainer:
+    build = instantiate(cfg.trainer, _partial_=True)
+    callbacks = [callback for callback in build.keywords["callbacks"].values() if callback is not None]
+    for callback in callbacks:
+        if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
+            callback.dirpath = str(cell.folder)
+    words: dict[str, Any] = {"callbacks": [*callbacks, *ours]}
+    if job.gpus and cfg.trainer.accelerator in ("auto", "gpu", "cuda"):  # jobs side by side share the devices out
+        words["devices"] = [job.number % job.gpus]
+    trainer: Trainer = build(**words)
+    return trainer
+
+
+def _checkpoint(cell: Cell) -> str | None:
+    """Return the checkpoint to continue from, if there is one that can be read."""
+    if cell.last.is_file():
+        try:
+            torch.load(cell.last, map_location="cpu", weights_only=True)
+        except Exception as error:  # of another version, say: training anew costs time and nothing else
+            log.warning("%s cannot be read, training begins anew: %s", cell.last, error)
+        else:
+            log.info("continues from %s", cell.last)
+            return str(cell.last)
+    cell.clear()
+    return None
+
+
+class _Clock(Callback):
+    """Ends a training after a few seconds, and says what a step took."""
+
+    def __init__(self, seconds: float):
+        self.seconds, self.steps = seconds, 0
+        self.began = self.ended = 0.0
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        self.ended = time.perf_counter()
+        if self.steps == 0:
+            self.began = self.ended  # the first step is no measure of the others
+        self.steps += 1
+        trainer.should_stop = self.ended - self.began > self.seconds
+
+    @property
+    def step_s(self) -> float:
+        return (self.ended - self.began) / max(1, self.steps - 1)
+
+
+def calibrate(job: Job, seconds: float = 3.0) -> dict[str, float]:
+    """Return what a job would take if it trained all its epochs: seconds, memory_mb, weights_mb.
+
+    Measured over a few `seconds` of training steps and one validation; nothing is kept.
+    """
+    cfg = OmegaConf.create(job.config)
+    memory.reset_peak()
+    began = time.perf_counter()
+    seed_everything(cfg.seed, verbose=False)
+    fold = instantiate(cfg.dataset)
+    model = instantiate(cfg.model, **fold.shape)
+    task = instantiate(cfg.task, _partial_=True)(model=model)
+    task.train_rate = fold.labels[fold.split.train].mean(dim=0)
+    setup_s = time.perf_counter() - began
+    clock = _Clock(seconds)
+    words = {"max_epochs": 1, "callbacks": [clock], "limit_val_batches": 0, "enable_checkpointing": False}
+    trainer: Trainer = instantiate(cfg.trainer, _partial_=True)(**words)
+    with memory.kept():
+        trainer.fit(task, datamodule=fold)
+        began = time.perf_counter()
+        trainer.validate(task, datamodule=fold, verbose=False)
+        validation_s = time.perf_counter() - began
+    epoch_s = clock.step_s * len(fold.train_dataloader()) + validation_s
+    return {
+        "seconds": setup_s + epoch_s * cfg.trainer.max_epochs + validation_s,
+        "memory_mb": memory.peak_mb(),
+        "weights_mb": cost.parameters(model) * 4e-6,
+    }

@@ -1,0 +1,88 @@
+"""How MLflow shows a sweep: columns, order and charts, in the format of its saved views.
+
+The format is MLflow's own and undocumented (seen in 3.17).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+import uuid
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+SECTIONS = {"test": True, "val": True, "spread": False, "train": False, "baseline": False, "cost": False, "data": False}
+
+
+def saved_view(sweep: str, parameters: Sequence[str], scores: Sequence[str]) -> str:
+    """Return the view of a sweep: its runs alone, these columns, the best `scores[0]` first, four charts."""
+    columns = [f"params.`{name}`" for name in parameters] + [f"metrics.`{name}`" for name in scores]
+    columns.append("attributes.`Dataset`")
+    score, now_ms = scores[0], int(time.time() * 1000)
+    state = {
+        "searchFilter": f"tags.`sweep` = '{sweep}'",
+        "orderByKey": f"metrics.`{score}`",
+        "orderByAsc": False,
+        "selectedColumns": columns,
+        "columnOrder": columns,
+        "columnWidths": {column: _width(column) for column in columns},
+        "runsHiddenMode": "SHOW_ALL",
+        "compareRunCharts": _charts(score, parameters),
+        "compareRunSections": [
+            _section("sweep", "Cells of the sweep", True),
+            *(_section(f"neuroexp-{name}", name, is_open) for name, is_open in SECTIONS.items()),
+        ],
+        "isAccordionReordered": True,
+    }
+    packed = base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
+    view = {"name": f"sweep {sweep}", "createdAt": now_ms, "updatedAt": now_ms, "state": f"deflate;{packed}"}
+    return json.dumps(view)
+
+
+def _width(column: str) -> int:
+    name = column.split("`")[1]
+    return {"recording": 150, "Dataset": 240}.get(name, max(80, 6 * len(name) + 40))
+
+
+def _section(key: str, name: str, is_open: bool) -> dict[str, Any]:
+    return {"uuid": key, "name": name, "display": is_open, "isReordered": False}
+
+
+def _charts(score: str, parameters: Sequence[str]) -> list[dict[str, Any]]:
+    """Return MLflow's settings of the charts over the cells of a sweep."""
+
+    def axis(key: str, kind: str) -> dict[str, str]:
+        return {"key": key, "type": kind}
+
+    cost, window, step = axis("cost/ms_per_window", "METRIC"), axis("window", "PARAM"), axis("step", "PARAM")
+    kinds: list[dict[str, Any]] = [
+        {
+            "type": "PARALLEL",
+            "selectedParams": [name for name in parameters if name not in ("recording", "split", "fold")],
+            "selectedMetrics": [score],
+            "showAllRuns": False,
+        },
+        {"type": "SCATTER", "xaxis": cost, "yaxis": axis(score, "METRIC")},
+        {
+            "type": "LINE",
+            "metricKey": "val/loss",
+            "selectedMetricKeys": ["val/loss"],
+            "range": {},
+            "xAxisKey": "step",
+            "selectedXAxisMetricKey": "",
+            "yAxisKey": "metric",
+            "yAxisExpressions": [],
+            "scaleType": "linear",
+            "xAxisScaleType": "linear",
+            "lineSmoothness": 0,
+            "ignoreOutliers": False,
+            "useGlobalXaxisKey": True,
+            "useGlobalLineSmoothing": True,
+        },
+    ]
+    if "step" in parameters:
+        kinds.insert(2, {"type": "CONTOUR", "xaxis": window, "yaxis": step, "zaxis": axis(score, "METRIC")})
+    common = {"runsCountToCompare": 100, "metricSectionId": "sweep", "deleted": False, "isGenerated": False}
+    return [{"uuid": str(uuid.UUID(int=number)), **common, **kind} for number, kind in enumerate(kinds, start=1)]
