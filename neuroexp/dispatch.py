@@ -12,10 +12,9 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
-from neuroexp import display, launch, typecheck
+from neuroexp import display, launch
 from neuroexp.job import Job, Result, quiet, run, sentence
 from neuroexp.worker import Worker
 
@@ -37,6 +36,12 @@ UNNAMED = {
     "output",
     "data",
     "cache",
+    "timeout_min",
+    "retries",
+    "on_failure",
+    "checkpoint_s",
+    "trusted",
+    "verbose",
 }
 
 
@@ -58,7 +63,7 @@ def do(cfg: DictConfig) -> float | None:
     if launch.stopped():
         launch.write(cfg.output, result | {"seconds": 0})
         return None
-    _follow(HydraConfig.get().launcher._target_)
+    _settle_in(HydraConfig.get().launcher._target_.lower())
     facts = {"job": result["job"], "name": result["name"], "began": time.time(), "log": result["log"]}
     facts |= {"uri": cfg.tracking.uri, "artifacts": cfg.tracking.artifacts, "experiment": cfg.experiment}
     launch.write(cfg.output, facts, launch.RUNNING)
@@ -135,17 +140,21 @@ def settle() -> None:
 
 
 @cache
-def _follow(launcher: str) -> None:
-    """Under joblib, end this process when the launch is gone: its workers would wait for ever, and train what they have."""
-    parent = os.getppid()
+def _settle_in(launcher: str) -> None:
+    """Make up for what a launcher does not do for the processes that it starts."""
+    if "joblib" in launcher and os.environ[launch.PID] != str(os.getpid()):
+        # without their launch its workers would wait for ever, and train what they have been given
+        parent = os.getppid()
 
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
+        def watch() -> None:
+            while os.getppid() == parent:
+                time.sleep(0.5)
+            os._exit(1)
 
-    if "joblib" in launcher.lower() and os.environ[launch.PID] != str(os.getpid()):
         threading.Thread(target=watch, daemon=True).start()
+    if launcher.endswith(".locallauncher"):  # submitit's starts all jobs at once, each on all cores
+        threads = max(1, (os.cpu_count() or 1) // (launch.jobs() or 1))
+        os.environ.setdefault("OMP_NUM_THREADS", str(threads))
 
 
 @cache
@@ -175,7 +184,7 @@ def describe(cfg: DictConfig) -> Job:
         columns=tuple(name for name in dict.fromkeys((*VIEW, *typed())) if name in shown),
         logging=OmegaConf.to_container(hydra_config.job_logging, resolve=True),  # type: ignore[arg-type]
         bar=not sweeping or cfg.verbose,
-        gpus=cfg.gpus,
+        parallel="joblib" in hydra_config.launcher._target_.lower(),
     )
 
 
@@ -214,14 +223,14 @@ def typed() -> dict[str, str]:
 
 
 def check(cfg: DictConfig) -> None:
-    """Raise ValueError when one of the numbers that are typed most is no whole number."""
+    """Raise ValueError when one of the values that are typed most, or that say how to launch, is none of the valid ones."""
     for name, least in (("window", 1), ("step", 1), ("fold", 0), ("seed", 0)):
         value = cfg[name]
         if name == "step" and value is None:  # windows follow events; a dataset that needs steps says so
             continue
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise ValueError(f"{name}={value} is no whole number of at least {least}")
-    for name, least in (("timeout_min", 0), ("retries", 0), ("checkpoint_s", 0), ("gpus", 0)):
+    for name, least in (("timeout_min", 0), ("retries", 0), ("checkpoint_s", 0)):
         value = cfg[name]
         if name == "timeout_min" and value is None:
             continue
@@ -230,13 +239,3 @@ def check(cfg: DictConfig) -> None:
             raise ValueError(f"{name}={value} is no number of at least {least}")
     if cfg.on_failure not in ("continue", "stop"):
         raise ValueError(f"on_failure={cfg.on_failure} must be continue or stop")
-    _check_types(OmegaConf.to_container(cfg, resolve=True), "")
-
-
-def _check_types(node: Any, where: str) -> None:
-    """Check every value that is passed to a `_target_`, wherever it stands."""
-    if isinstance(node, dict):
-        if "_target_" in node:
-            typecheck.check(get_object(node["_target_"]), node, where)
-        for name, value in node.items():
-            _check_types(value, f"{where}.{name}" if where else name)

@@ -101,6 +101,8 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> None:
     for row in rows:
         if row["status"] == "failed":
             out.print(f"[red]{row['name']}[/]: {row['error']} (traceback in {row['log']})", soft_wrap=True)
+    if any(row["status"] == "killed" for row in rows):
+        out.print("Cut short: type the same command again to go on from here.")
     if any(row["status"] == "elsewhere" for row in rows):
         out.print("What is 'elsewhere' runs in another launch now: type the same command again to see its scores.")
     if any(row["status"] == "left" for row in rows):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import time
 import traceback
 import warnings
@@ -14,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 from hydra.errors import InstantiationException
 from omegaconf import OmegaConf
 
-from neuroexp import provenance
+from neuroexp import provenance, targets
 from neuroexp.ledger import Cell, Record, claimed, discard
 
 if TYPE_CHECKING:
-    from neuroexp.tracking import Store
+    from neuroexp.tracking import Run, Store
 
 log = logging.getLogger(__name__)  # to the job's log
 FILES = "files"  # of a run, in the job's folder until the store has taken them
@@ -38,7 +39,7 @@ class Job:
     columns: tuple[str, ...]  # those that are columns of the sweep
     logging: dict[str, Any]  # Hydra's, of this job
     bar: bool  # one over the epochs
-    gpus: int  # to be shared out; 0: as the trainer says
+    parallel: bool  # other jobs run on this machine at the same time, and share its GPUs
 
     @property
     def folder(self) -> Path:
@@ -60,6 +61,7 @@ def run(job: Job, started: Callable[[str], None] = lambda run_id: None) -> Resul
     quiet()
     result: Result = {"status": "failed", "scores": {}}
     try:
+        targets.check(job.config, "", job.config["trusted"])
         _run(job, result, started)
     except BaseException as error:
         if "run_id" not in result:  # else it is in the log already, and with it in the run
@@ -87,20 +89,20 @@ def _run(job: Job, result: Result, started: Callable[[str], None]) -> None:
         store, result["unsent"] = None, str(error)
         log.warning("%s", error)
     with cell.claim() as mine:
-        found = _found(job, cell, store, key) if mine else _occupied(cell)
-        if found is not None:
-            result |= found
-            return
-        record = new_record(key, job.name, job.launch, job.parameters, provenance.revision())
-        record["tags"] |= {"neuroexp.claimant": cell.claimant(), "neuroexp.alive": str(time.time())}
-        run = Run(store, record, job.folder / FILES)
-        if store is not None and run.run_id is not None:
+        while True:
+            found = _found(job, cell, store, key) if mine else _occupied(cell)
+            if found is not None:
+                result |= found
+                return
+            record = new_record(key, job.name, job.launch, job.parameters, provenance.revision())
+            record["tags"] |= {"neuroexp.claimant": cell.claimant(), "neuroexp.alive": str(time.time())}
+            run = Run(store, record, job.folder / FILES)
+            if store is None or run.run_id is None or _stays(store, key, cell, run):
+                break
+            time.sleep(random.uniform(0.2, 2))  # should both have withdrawn, one comes back first
+        if run.run_id is not None:
             result["run_id"] = run.run_id
             started(run.run_id)
-            if _rivals(store, key, cell, run.run_id):
-                store.delete(run.run_id)
-                result["status"] = "elsewhere"
-                return
         try:
             run.text(OmegaConf.to_yaml(job.config), "config.yaml")
             scores = train(job, run, cell)
@@ -170,11 +172,11 @@ def _current(cell: Cell, store: Store | None) -> Record | None:
     record = cell.record()
     if record is None or store is None or not record["sent"]:
         return record
-    condition = store.condition(record["run_id"])
-    if condition == "deleted":
+    status = store.status(record["run_id"])
+    if status == "deleted":
         cell.retire()
         return None
-    if condition == "unknown":  # a new store in the place of a lost one
+    if status == "unknown":  # a new store in the place of a lost one
         record |= {"run_id": None, "sent": False}
     return record
 
@@ -195,11 +197,26 @@ def _sent(cell: Cell, record: Record) -> None:
         discard(files)
 
 
-def _rivals(store: Store, key: str, cell: Cell, mine: str | None = None) -> bool:
-    """Return whether another live run has this cell; runs whose process is gone are marked KILLED on the way.
+def _stays(store: Store, key: str, cell: Cell, run: Run) -> bool:
+    """Return whether a run that has just begun keeps its cell; else it is gone.
 
-    Every claimant starts its run before it looks, so of two at once at least one sees the other and withdraws.
+    Every claimant begins its run before it looks for others, so of two at once at least one sees the other and withdraws.
     """
+    from neuroexp.tracking import StoreError  # noqa: PLC0415 - as above
+
+    try:
+        if not _rivals(store, key, cell, run.run_id):
+            return True
+        run.end("KILLED")
+        store.delete(str(run.run_id))
+    except StoreError as error:  # it went away: then this training is not lost on it
+        log.warning("%s", error)
+        return True
+    return False
+
+
+def _rivals(store: Store, key: str, cell: Cell, mine: str | None = None) -> bool:
+    """Return whether another run has this cell, live or just finished; one whose process is gone is marked KILLED."""
     from neuroexp.tracking import ALIVE, CLAIMANT, STALE_S  # noqa: PLC0415 - as above
 
     alive = False
@@ -207,12 +224,14 @@ def _rivals(store: Store, key: str, cell: Cell, mine: str | None = None) -> bool
         if run_id == mine:
             continue
         claimant = tags.get(CLAIMANT, "")
-        held = False if claimant == cell.claimant() else claimed(claimant)  # we hold it, so the other does not
+        held = False if cell.covers(claimant) else claimed(claimant)  # we hold the lock, so the other does not
         if held is None:  # out of sight: does it still say that it lives?
             held = time.time() - float(tags.get(ALIVE, 0)) < STALE_S
-        if held:
+        # one that has let go since it was listed has ended by itself, or has withdrawn
+        status = "RUNNING" if held else store.status(run_id)
+        if held or status == "FINISHED":
             alive = True
-        else:
+        elif status == "RUNNING":
             store.abandon(run_id, "KILLED", "its process ended without a word")
     return alive
 
@@ -254,5 +273,7 @@ def quiet() -> None:
         ".*does not have many workers.*",
         ".*logging interval.*",
         ".*GPU available but not used.*",
+        ".*Checkpoint directory.*exists and is not empty.*",  # a cell's folder
+        ".*weights_only.*was not set.*",
     ):
         warnings.filterwarnings("ignore", message)

@@ -47,7 +47,13 @@ def _describe(folder: Path, jobs: int | None) -> None:
     claim.acquire()
     _held.append(claim)
     host = socket.gethostname()
-    facts = {"name": name(), "jobs": jobs, "began": time.time(), "host": host, "claimant": f"{host}:{folder / ALIVE}"}
+    facts = {
+        "name": name(),
+        "jobs": jobs,
+        "began": time.time(),
+        "host": host,
+        "claimant": f"launch:{host}:{folder / ALIVE}",
+    }
     write(folder, facts | {"command": sys.argv[1:]}, LAUNCH)
 
 
@@ -81,6 +87,12 @@ def name() -> str:
 def folder() -> Path | None:
     """Return the launch's folder, once it has one."""
     return Path(os.environ[FOLDER]) if FOLDER in os.environ else None
+
+
+def jobs() -> int | None:
+    """Return how many jobs this launch has, where that is known."""
+    place = folder()
+    return None if place is None else read(place / LAUNCH).get("jobs")
 
 
 def stop() -> None:

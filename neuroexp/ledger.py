@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import shutil
 import socket
 from collections.abc import Iterator
@@ -64,7 +65,11 @@ class Cell:
 
     def claimant(self) -> str:
         """Return where the claim on this cell can be looked up."""
-        return f"{socket.gethostname()}:{self.folder / LOCK}"
+        return f"{_identity(self.folder.parent.parent)}:{socket.gethostname()}:{self.folder / LOCK}"
+
+    def covers(self, claimant: str) -> bool:
+        """Return whether a claim was made through the same ledger, so that who holds this cell's lock holds the claim."""
+        return claimant.partition(":")[0] == _identity(self.folder.parent.parent)
 
     @property
     def last(self) -> Path:
@@ -77,9 +82,20 @@ class Cell:
             path.unlink(missing_ok=True)
 
 
+def _identity(ledger: Path) -> str:
+    """Return a name that no other ledger has, on whichever machines its folder can be seen."""
+    path = ledger / "id"
+    if not path.is_file():
+        ledger.mkdir(parents=True, exist_ok=True)
+        with FileLock(ledger / "id.lock"):
+            if not path.is_file():
+                path.write_text(secrets.token_hex(8))
+    return path.read_text()
+
+
 def claimed(claimant: str) -> bool | None:
     """Return whether a claim is still held; None when it was made on another machine, out of sight from here."""
-    host, _, path = claimant.partition(":")
+    _, host, path = claimant.split(":", 2) if claimant.count(":") > 1 else ("", "", "")
     if host != socket.gethostname() or not Path(path).is_file():
         return None
     lock = FileLock(path)

@@ -18,11 +18,12 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from tqdm import tqdm
 
-from neuroexp import dispatch, display, launch, provenance
+from neuroexp import dispatch, display, launch, provenance, targets
 from neuroexp.job import Job, quiet, sentence
 from neuroexp.ledger import Cell
 
 WORKERS = (1, 2, 4, 8, 16, 32)
+KIND = ("recording", "model", "window", "step", "trainer")  # jobs that agree in these take the same time
 FILES_MB = 0.5  # pictures, tables and log of a run; its weights come on top
 
 
@@ -38,6 +39,8 @@ class Estimate:
 
 def main() -> None:
     """Print how many jobs a sweep has, how many are finished, and what the rest will take in time, memory and disk."""
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        sys.exit(f"{__doc__}\n\nFor what can be typed after it: python -m neuroexp --help")
     launch.begin()
     words = [word for word in sys.argv[1:] if word not in ("-m", "--multirun")]
     quiet()
@@ -131,29 +134,27 @@ def report(jobs: Sequence[tuple[Job, str]], done: set[str]) -> None:
     """Print the plan."""
     out = display.console()
     rest = [job for job, key in jobs if key not in done]
-    out.print(f"{len(jobs)} jobs: {len(jobs) - len(rest)} finished, {len(rest)} to do")
+    out.print(f"{len(jobs)} job{'s' if len(jobs) > 1 else ''}: {len(jobs) - len(rest)} finished, {len(rest)} to do")
     if not rest:
         return
     kinds: dict[tuple[str, ...], list[Job]] = defaultdict(list)
     for job in rest:
         kinds[_kind(job)].append(job)
     rows = _rows(jobs)
-    estimates = {kind: known(kind, rows) or calibrated(members) for kind, members in _shown(kinds)}
+    estimates: dict[tuple[str, ...], Estimate] = {}
+    measured: dict[tuple[str, ...], tuple[int, dict[str, float]]] = {}
+    for kind, members in tqdm(kinds.items(), "estimating", leave=False, disable=not sys.stderr.isatty()):
+        estimates[kind] = known(kind, rows) or calibrated(members[0], measured)
     _table(out, kinds, estimates)
 
 
-def _shown(kinds: dict[tuple[str, ...], list[Job]]) -> Iterator[tuple[tuple[str, ...], list[Job]]]:
-    yield from tqdm(kinds.items(), "estimating", leave=False, disable=not sys.stderr.isatty())
-
-
 def _kind(job: Job) -> tuple[str, ...]:
-    return tuple(str(job.parameters.get(name, "")) for name in ("recording", "model", "window", "step", "trainer"))
+    return tuple(str(job.parameters.get(name, "")) for name in KIND)
 
 
 def known(kind: tuple[str, ...], rows: Sequence[dict[str, Any]]) -> Estimate | None:
     """Return what finished runs of this kind took, by their median; None when there are none."""
-    names = ("recording", "model", "window", "step", "trainer")
-    same = [row for row in rows if tuple(str(row.get(name, "")) for name in names) == kind and "time/fit_s" in row]
+    same = [row for row in rows if tuple(str(row.get(name, "")) for name in KIND) == kind and "time/fit_s" in row]
     if not same:
         return None
     seconds = [row["time/fit_s"] + row["time/test_s"] + row.get("time/outside_s", 0) for row in same]
@@ -161,19 +162,30 @@ def known(kind: tuple[str, ...], rows: Sequence[dict[str, Any]]) -> Estimate | N
     return Estimate(statistics.median(seconds), memory, same[0]["cost/parameters"] * 4e-6, f"{len(same)} finished runs")
 
 
-def calibrated(jobs: Sequence[Job]) -> Estimate:
-    """Return what a job takes at most, from a few seconds of its training."""
+def calibrated(job: Job, measured: dict[tuple[str, ...], tuple[int, dict[str, float]]]) -> Estimate:
+    """Return what a job takes at most, from a few seconds of its training or of one with another step in `measured`.
+
+    The number of windows, and with it the time of an epoch, falls as the step grows.
+    """
     from neuroexp.training import calibrate  # noqa: PLC0415 - seconds to import
 
-    measured = calibrate(jobs[0])
-    return Estimate(measured["seconds"], measured["memory_mb"], measured["weights_mb"], "a few steps, all epochs")
+    config = job.config
+    alike = (*(value for name, value in zip(KIND, _kind(job), strict=True) if name != "step"),)
+    step = config["step"] or 1
+    if alike not in measured:
+        targets.check(config, "", config["trusted"])
+        measured[alike] = step, calibrate(job)
+    reference, took = measured[alike]
+    seconds = took["setup_s"] + took["training_s"] * reference / step
+    return Estimate(seconds, took["memory_mb"], took["weights_mb"], "a few steps, all epochs")
 
 
 def _table(out: Any, kinds: dict[tuple[str, ...], list[Job]], estimates: dict[tuple[str, ...], Estimate]) -> None:
     from rich.table import Table  # noqa: PLC0415 - only when there is something to print
 
     grid = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("recording", "model", "window", "step", "trainer"):
+    names = [name for place, name in enumerate(KIND) if any(kind[place] for kind in kinds)]
+    for name in names:
         grid.add_column(name)
     for title in ("jobs", "each", "together", "memory"):
         grid.add_column(title, justify="right")
@@ -182,7 +194,8 @@ def _table(out: Any, kinds: dict[tuple[str, ...], list[Job]], estimates: dict[tu
         estimate = estimates[kind]
         each, together = display.duration(estimate.seconds), display.duration(estimate.seconds * len(members))
         memory = f"{estimate.memory_mb / 1000:.1f} GB"
-        grid.add_row(*kind, str(len(members)), each, together, memory, estimate.source)
+        shown = [word for word, name in zip(kind, KIND, strict=True) if name in names]
+        grid.add_row(*shown, str(len(members)), each, together, memory, estimate.source)
     out.print(grid)
     total_s = sum(estimates[kind].seconds * len(members) for kind, members in kinds.items())
     disk_mb = sum((estimates[kind].weights_mb + FILES_MB) * len(members) for kind, members in kinds.items())
@@ -198,7 +211,10 @@ def _table(out: Any, kinds: dict[tuple[str, ...], list[Job]], estimates: dict[tu
                 f"{workers:3d} at a time: {display.duration(span)}, {workers * memory_mb / 1000:.1f} GB of memory"
             )
     out.print(
-        "Times are those of this machine when a job has it to itself; early stopping makes calibrated ones shorter."
+        "Times hold for a job that has a machine like this one to itself, as it is loaded now: jobs that share its cores"
+    )
+    out.print(
+        "(hydra/launcher=joblib) take longer each. From a few steps they are upper bounds: early stopping ends sooner."
     )
 
 

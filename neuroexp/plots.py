@@ -53,6 +53,7 @@ def loss_curves(
             fontsize=9,
         )
     axes.set(xlabel="epoch", ylabel=quantity)
+    axes.locator_params(axis="x", integer=True)
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False)
     _bare(axes)
@@ -212,6 +213,7 @@ def preparation(signatures: Signatures) -> Figure:
                 axes.axvspan(low, high, color=BLUE, alpha=0.12, lw=0)
             axes.plot(time_s[caps], trace[caps], "o", ms=3, color=RED)
             axes.set_xlim(*limits)
+            axes.locator_params(axis="x", nbins=5)
             _bare(axes)
         label = f"{name}\nSNR {signatures.facts[f'snr_db_{name}']:.2f} dB"
         wide.set_ylabel(f"{label}\nµV", fontsize=9)

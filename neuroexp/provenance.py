@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # What a key leaves out: where things lie, what is reported, on which device it runs.
 LOGISTICS = {
     "cache", "data", "output", "tracking", "report", "experiment",
-    "timeout_min", "retries", "on_failure", "checkpoint_s", "verbose", "gpus",
+    "timeout_min", "retries", "on_failure", "checkpoint_s", "trusted", "verbose",
 }  # fmt: skip
 PLACES = {"cache", "default_root_dir", "dirpath", "accelerator", "devices", "missing"}
 
@@ -75,22 +75,29 @@ def _file_digest(path: str, size: int, changed_ns: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _git(*words: str) -> str:
+    """Return what git says about this code; raises OSError or CalledProcessError outside a checkout."""
+    folder = Path(__file__).parent
+    return subprocess.run(["git", "-C", folder, *words], capture_output=True, text=True, check=True).stdout.strip()
+
+
 @cache
 def revision() -> dict[str, str]:
     """Return tags with the git revision of this code, and whether it was changed since; empty outside a checkout."""
-    folder = Path(__file__).parent
-
-    def git(*words: str) -> str:
-        return subprocess.run(["git", "-C", folder, *words], capture_output=True, text=True, check=True).stdout.strip()
-
     try:
-        git(
-            "ls-files", "--error-unmatch", Path(__file__).name
-        )  # installed into somebody's repository is not a checkout
-        changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", "../conf")
-        return {"mlflow.source.git.commit": git("rev-parse", "HEAD"), "git.changed": str(bool(changed)).lower()}
+        _git("ls-files", "--error-unmatch", Path(__file__).name)  # installed into a foreign repository is no checkout
+        return {"mlflow.source.git.commit": _git("rev-parse", "HEAD"), "git.changed": str(bool(changes())).lower()}
     except (OSError, subprocess.CalledProcessError):
         return {}
+
+
+@cache
+def changes() -> str:
+    """Return what was changed in this code since its git revision, as a patch; empty outside a checkout."""
+    try:
+        return _git("diff", "HEAD", "--", ".", "../conf")
+    except (OSError, subprocess.CalledProcessError):
+        return ""
 
 
 @cache

@@ -7,6 +7,7 @@ import json
 import logging
 import math
 import os
+import tempfile
 import threading
 import time
 import uuid
@@ -19,6 +20,8 @@ from typing import Any
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # seven take minutes, and records wait at no cost
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
 
@@ -29,7 +32,7 @@ from mlflow.exceptions import MlflowException
 from requests import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
-from neuroexp.views import saved_view
+from neuroexp.views import member, saved_view
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +73,7 @@ class Store:
         self._views: set[str] = set()
         with warnings.catch_warnings(), reaching(uri), _lock(uri):
             warnings.simplefilter("ignore")  # of the libraries below MLflow, about each other
+            _create(uri)
             self.client = mlflow.MlflowClient(uri)
             self.experiment_id = self._experiment(artifacts)
 
@@ -103,8 +107,8 @@ class Store:
             )
         return {run.info.run_id: dict(run.data.tags) for run in found}
 
-    def condition(self, run_id: str) -> str:
-        """Return whether a run is `there`, was `deleted` by somebody, or is `unknown` to this store."""
+    def status(self, run_id: str) -> str:
+        """Return a run's status: RUNNING, FINISHED, FAILED or KILLED; or `deleted`, or `unknown` to this store."""
         with reaching(self.uri):
             try:
                 run = self.client.get_run(run_id)
@@ -112,7 +116,7 @@ class Store:
                 if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                     raise
                 return "unknown"
-        return "there" if run.info.lifecycle_stage == "active" else "deleted"
+        return str(run.info.status) if run.info.lifecycle_stage == "active" else "deleted"
 
     def tag(self, run_id: str, name: str, value: str) -> None:
         """Set a tag of a run."""
@@ -121,7 +125,8 @@ class Store:
 
     def join(self, run_id: str, sweep: str) -> None:
         """Have a finished run belong to `sweep` as well as a new one would, so that the sweep shows all its cells."""
-        self.tag(run_id, SWEEP, sweep)
+        with reaching(self.uri):
+            self.client.log_batch(run_id, tags=[RunTag(SWEEP, sweep), RunTag(member(sweep), "true")])
 
     def abandon(self, run_id: str, status: str, reason: str) -> None:
         """End a run whose process is gone: FAILED or KILLED."""
@@ -144,7 +149,13 @@ class Store:
                 self.experiment_id,
                 start_time=record["began_ms"],
                 run_name=record["name"],
-                tags={KEY: record["key"], SWEEP: record["sweep"], UID: record["uid"], "mlflow.source.name": "neuroexp"},
+                tags={
+                    KEY: record["key"],
+                    SWEEP: record["sweep"],
+                    member(record["sweep"]): "true",
+                    UID: record["uid"],
+                    "mlflow.source.name": "neuroexp",
+                },
             )
             tags = [RunTag(name, value) for name, value in record["tags"].items()]
             parameters = [Param(name, value) for name, value in record["parameters"].items()]
@@ -219,6 +230,28 @@ class Store:
             for old in ours[:-VIEWS_KEPT]:  # a sweep's name starts with its time
                 self.client.delete_experiment_tag(self.experiment_id, old)
             self._views.add(sweep)
+
+
+def read_run(uri: str, run_id: str) -> dict[str, Any]:
+    """Return a run of any experiment: name, status, metrics, tags, and the texts of config.yaml and environment.json.
+
+    Raises StoreError when the store cannot be reached, ValueError when the run is not in it.
+    """
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
+        raise ValueError(f"{uri} is not there: name the store with tracking.uri=URI")
+    with reaching(uri), tempfile.TemporaryDirectory() as folder:
+        client = mlflow.MlflowClient(uri)
+        try:
+            run = client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                raise ValueError(f"run {run_id} is not in {uri}: copy its id from MLflow's page of the run") from None
+            raise
+        found = {"name": run.info.run_name, "status": run.info.status}
+        found |= {"metrics": dict(run.data.metrics), "tags": dict(run.data.tags)}
+        for name in ("config.yaml", "environment.json"):
+            found[name] = Path(client.download_artifacts(run_id, name, folder)).read_text()
+    return found
 
 
 class Run:
@@ -320,6 +353,16 @@ def new_record(
         "run_id": None,
         "sent": False,
     }
+
+
+def _create(uri: str) -> None:
+    """Make the file of a new SQLite store at once: a process killed among its hundred tables would ruin it for good."""
+    path = Path(uri.removeprefix("sqlite:///"))
+    if uri.startswith("sqlite:///") and not path.exists():
+        partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+        partial.unlink(missing_ok=True)
+        mlflow.MlflowClient(f"sqlite:///{partial}").search_experiments(max_results=1)
+        partial.replace(path)
 
 
 def _lock(uri: str) -> contextlib.AbstractContextManager[Any]:

@@ -77,6 +77,8 @@ def train(job: Job, run: Run, cell: Cell) -> dict[str, float]:
         scores["cost/flops"] = cost.flops(model, window)
     torch.save(model.state_dict(), run.folder / "model.pt")
     run.text(json.dumps(provenance.environment(), indent=1), "environment.json")
+    if (changes := provenance.changes()) and provenance.revision():
+        run.text(changes, "changes.patch")
     for name, rows in task.tables(fold).items():
         with (run.folder / f"{name}.csv").open("w", newline="") as file:
             writer = csv.DictWriter(file, rows[0].keys())
@@ -97,8 +99,9 @@ def _trainer(job: Job, cfg: Any, cell: Cell, ours: list[Any]) -> Trainer:
         if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
             callback.dirpath = str(cell.folder)
     words: dict[str, Any] = {"callbacks": [*callbacks, *ours]}
-    if job.gpus and cfg.trainer.accelerator in ("auto", "gpu", "cuda"):  # jobs side by side share the devices out
-        words["devices"] = [job.number % job.gpus]
+    devices = torch.cuda.device_count()
+    if job.parallel and devices > 1 and cfg.trainer.accelerator in ("auto", "gpu", "cuda"):
+        words["devices"] = [job.number % devices]  # one each, in turn
     trainer: Trainer = build(**words)
     return trainer
 
@@ -137,7 +140,7 @@ class _Clock(Callback):
 
 
 def calibrate(job: Job, seconds: float = 3.0) -> dict[str, float]:
-    """Return what a job would take if it trained all its epochs: seconds, memory_mb, weights_mb.
+    """Return what a job would take if it trained all its epochs: setup_s, training_s, memory_mb, weights_mb.
 
     Measured over a few `seconds` of training steps and one validation; nothing is kept.
     """
@@ -160,7 +163,8 @@ def calibrate(job: Job, seconds: float = 3.0) -> dict[str, float]:
         validation_s = time.perf_counter() - began
     epoch_s = clock.step_s * len(fold.train_dataloader()) + validation_s
     return {
-        "seconds": setup_s + epoch_s * cfg.trainer.max_epochs + validation_s,
+        "setup_s": setup_s,
+        "training_s": epoch_s * cfg.trainer.max_epochs + validation_s,
         "memory_mb": memory.peak_mb(),
         "weights_mb": cost.parameters(model) * 4e-6,
     }

@@ -16,13 +16,18 @@ from typing import Any
 SECTIONS = {"test": True, "val": True, "spread": False, "train": False, "baseline": False, "cost": False, "data": False}
 
 
+def member(sweep: str) -> str:
+    """Return the tag of the runs of a sweep; a run may belong to several, and a view must not lose its runs to a later one."""
+    return f"sweep.{sweep}"
+
+
 def saved_view(sweep: str, parameters: Sequence[str], scores: Sequence[str]) -> str:
     """Return the view of a sweep: its runs alone, these columns, the best `scores[0]` first, four charts."""
-    columns = [f"params.`{name}`" for name in parameters] + [f"metrics.`{name}`" for name in scores]
+    columns = [f"metrics.`{name}`" for name in scores] + [f"params.`{name}`" for name in parameters]
     columns.append("attributes.`Dataset`")
     score, now_ms = scores[0], int(time.time() * 1000)
     state = {
-        "searchFilter": f"tags.`sweep` = '{sweep}'",
+        "searchFilter": f"tags.`{member(sweep)}` = 'true'",
         "orderByKey": f"metrics.`{score}`",
         "orderByAsc": False,
         "selectedColumns": columns,

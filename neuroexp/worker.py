@@ -48,7 +48,7 @@ class Worker:
                 result = self._stop()
                 if result["status"] != "finished":  # it may have been in the meantime
                     over = f"not done within timeout_min={(timeout_s or 0) / 60:g}"
-                    result |= {"status": "failed", "error": over, "foreseen": False}
+                    result |= {"status": "failed", "error": over, "foreseen": False, "open": True}
         except (KeyboardInterrupt, SystemExit) as interruption:
             stop = interruption
             try:
@@ -67,7 +67,7 @@ class Worker:
                 multiprocessing.set_start_method("spawn", force=True)
             context = multiprocessing.get_context("spawn")
             self.connection, theirs = context.Pipe()
-            self.process = context.Process(target=_serve, args=(theirs, os.getpid()), name="neuroexp")
+            self.process = context.Process(target=_serve, args=(theirs, os.getpid()), name="neuroexp", daemon=True)
             # Ctrl-C reaches every process of a terminal; the child is told by its parent what to do about it
             blocked = hasattr(signal, "pthread_sigmask")
             if blocked:
@@ -154,10 +154,8 @@ def _serve(connection: Connection, parent: int) -> None:
     while True:
         try:
             job = connection.recv()
-        except (EOFError, OSError):
+        except (EOFError, OSError, KeyboardInterrupt):  # no more jobs, or told to stop between two of them
             return
-        except KeyboardInterrupt:  # told to stop between two jobs
-            continue
         logging.config.dictConfig(job.logging)
         try:
             result = run(job, lambda run_id: connection.send(("run", run_id)))

@@ -44,7 +44,8 @@ def test_a_run_is_finished_only_when_it_was_ended_so(uri, tmp_path):
     [row] = store.runs()
     assert (row["window"], row["test/f1"], row["tag.sweep"]) == ("20", 0.5, "sweep")
     store.join(row["run_id"], "later")
-    assert store.runs()[0]["tag.sweep"] == "later"
+    [row] = store.runs("tags.`sweep.sweep` = 'true'")  # in the view of its own sweep for ever
+    assert (row["tag.sweep"], row["tag.sweep.later"]) == ("later", "true")
 
 
 def test_a_run_that_mlflow_calls_finished_but_was_never_tested_does_not_count(uri, tmp_path):
@@ -124,12 +125,12 @@ def test_the_saved_view_of_a_sweep_can_be_read_back_and_old_ones_go(uri, tmp_pat
     assert isinstance(view["createdAt"], int)  # MLflow drops the view otherwise
     state = json.loads(zlib.decompress(b64decode(view["state"].removeprefix("deflate;"))))
     assert state["selectedColumns"] == [
-        "params.`window`",
         "metrics.`test/f1`",
         "metrics.`val/f1`",
+        "params.`window`",
         "attributes.`Dataset`",
     ]
-    assert state["searchFilter"] == "tags.`sweep` = '2026-34'"
+    assert state["searchFilter"] == "tags.`sweep.2026-34` = 'true'"
     assert store.link("2026-34") == (
         "http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning&viewStateShareKey=neuroexp-2026-34"
     )

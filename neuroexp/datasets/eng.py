@@ -62,6 +62,8 @@ def eng(
     parts = split(used.first, window, splits.Timeline(used.n_samples, rate_hz, events=events), fold)
     facts = dict(used.facts)
     facts |= {f"{part}_windows": len(getattr(parts, part)) for part in ("train", "validation", "test")}
+    # a mean over classes is no better known than the rarest of them
+    facts["test_windows_of_rarest_class"] = int(np.bincount(used.label[parts.test], minlength=len(used.classes)).min())
     if used.stimulus is not None:  # else the time axis is not known
         overlapping, samples_seen = segments.overlap_audit(used.n_samples, used.first, window, parts.train, parts.test)
         facts |= {"test_windows_overlapping_train": overlapping, "test_samples_seen_in_train": samples_seen}

@@ -1,0 +1,115 @@
+"""Does a run of MLflow give the same scores again? `python -m neuroexp.repeat RUN_ID [recording.path=FILE ...]`."""
+
+from __future__ import annotations
+
+import json
+import logging.config
+import math
+import os
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from neuroexp import display, provenance
+from neuroexp.job import Job, quiet, run
+
+USAGE = "python -m neuroexp.repeat RUN_ID [tracking.uri=URI] [recording.path=FILE] [trusted=[MODULE]]"
+COMPARED = ("test/", "spread/", "control/")
+TOLERANCE = 0.02  # between machines, where sums are taken in another order and a training drifts apart
+
+
+def main() -> None:
+    """Train a recorded run again from its configuration, compare the scores; exit with 1 when they differ."""
+    words = sys.argv[1:]
+    if not words or "=" in words[0] or any("=" not in word for word in words[1:]):
+        sys.exit(USAGE)
+    from neuroexp.tracking import StoreError, read_run  # noqa: PLC0415 - a second to import
+
+    changes = OmegaConf.from_dotlist(words[1:])
+    default = f"sqlite:///{Path.cwd()}/outputs/mlflow.db"
+    uri = str(OmegaConf.select(changes, "tracking.uri") or os.environ.get("MLFLOW_TRACKING_URI", default))
+    quiet()
+    try:
+        recorded = read_run(uri, words[0])
+        config = OmegaConf.merge(OmegaConf.create(recorded["config.yaml"]), changes)
+    except (StoreError, ValueError, OmegaConfBaseException) as error:
+        sys.exit(str(error))
+    if recorded["status"] != "FINISHED":
+        sys.exit(f"run {words[0]} is {recorded['status']}: there are no scores to compare with")
+    with tempfile.TemporaryDirectory() as folder:
+        result = again(OmegaConf.to_container(config), recorded["name"], Path(folder))  # type: ignore[arg-type]
+    if result["status"] != "finished":
+        sys.exit(f"{recorded['name']} {result['status']}: {result.get('error', '')}")
+    others = differences(json.loads(recorded["environment.json"]), recorded["tags"])
+    sys.exit(report(recorded["name"], recorded["metrics"], result["scores"], others))
+
+
+def again(config: dict[str, Any], name: str, folder: Path) -> dict[str, Any]:
+    """Do the job of a recorded configuration in a store of its own, so that it is neither found finished nor recorded."""
+    config["output"] = str(folder)
+    config["trainer"]["default_root_dir"] = str(folder)
+    config["tracking"] = {
+        "uri": f"sqlite:///{folder}/mlflow.db", "artifacts": str(folder / "artifacts"), "ledger": str(folder / "cells"),
+    }  # fmt: skip
+    handlers = {"file": {"class": "logging.FileHandler", "filename": str(folder / "job.log")}}
+    settings = {"version": 1, "disable_existing_loggers": False, "handlers": handlers}
+    settings["root"] = {"level": "INFO", "handlers": ["file"]}
+    logging.config.dictConfig(settings)
+    job = Job(config, 0, name, "repeat", {}, (), settings, bar=True, parallel=False)
+    return run(job)
+
+
+def differences(environment: Mapping[str, Any], tags: Mapping[str, str]) -> list[str]:
+    """Return in what this machine and code differ from those of a run."""
+    now = provenance.environment()
+    found = [
+        f"{name} {environment.get(name)} then, {now[name]} now"
+        for name in ("neuroexp", "python", "platform", "processor", "cores", "threads", "gpus")
+        if environment.get(name) != now[name]
+    ]
+    then = environment["packages"]
+    for package in ("torch", "numpy", "scipy", "pytorch-lightning"):
+        if then.get(package) != now["packages"].get(package):
+            found.append(f"{package} {then.get(package)} then, {now['packages'].get(package)} now")
+    revision = provenance.revision().get("mlflow.source.git.commit")
+    if tags.get("mlflow.source.git.commit") != revision:
+        found.append(f"revision {tags.get('mlflow.source.git.commit')} then, {revision} now")
+    return found
+
+
+def report(name: str, recorded: Mapping[str, float], scores: Mapping[str, float], others: Sequence[str]) -> int:
+    """Print both sets of scores and whether they agree; return 0 when they do, bit for bit or within the tolerance."""
+    from rich.table import Table  # noqa: PLC0415 - only when there is something to print
+
+    out = display.console()
+    grid = Table(box=None, pad_edge=False, header_style="bold")
+    for column in (name, "recorded", "repeated", "difference"):
+        grid.add_column(column, justify="left" if column == name else "right")
+    keys = [key for key in recorded if key.startswith(COMPARED)]
+    largest = 0.0
+    for key in sorted(keys):
+        now = scores.get(key, math.nan)
+        difference = now - recorded[key]
+        largest = max(largest, abs(difference)) if math.isfinite(difference) else math.inf
+        grid.add_row(key, f"{recorded[key]:.6f}", f"{now:.6f}", f"{difference:+.2g}" if difference else "0")
+    out.print(grid)
+    out.print()
+    for other in others:
+        out.print(other, markup=False, soft_wrap=True)
+    if largest == 0:
+        out.print("The scores agree bit for bit.")
+        return 0
+    if others and largest <= TOLERANCE:
+        out.print(f"The scores agree within {largest:.2g}; another machine or version sums in another order.")
+        return 0
+    out.print(f"The scores differ by up to {largest:.2g}.")
+    return 1
+
+
+if __name__ == "__main__":
+    main()

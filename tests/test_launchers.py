@@ -1,0 +1,154 @@
+"""The same sweep on all cores of a machine, through a scheduler, and with several machines on one server."""
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from test_cli import runs
+from test_survival import FAULTY, TINY, start, wait_for
+
+
+@pytest.fixture
+def joblib():
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    return ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+
+
+@pytest.fixture
+def submitit():
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    return ("hydra/launcher=submitit_local", "hydra.launcher.timeout_min=600")
+
+
+@pytest.mark.parametrize("engine", ["joblib", "submitit"])
+def test_a_failing_job_takes_no_other_with_it(neuroexp, tmp_path, engine, request):
+    (tmp_path / "faulty.py").write_text(FAULTY)
+    kinds = "faulty.Exit,faulty.Die,neuroexp.models.mldcnn.MLDCNN"
+    words = ("-m", *request.getfixturevalue(engine), *TINY, "trainer=smoke", "trusted=[faulty]")
+    done = neuroexp(*words, f"model._target_={kinds}", PYTHONPATH=str(tmp_path))
+    assert done.code == 1
+    assert [result["status"] for result in done.results()] == ["failed", "failed", "finished"]
+    assert "Traceback" not in done.out
+    assert sorted(run.info.status for run in runs(tmp_path)) == ["FAILED", "FAILED", "FINISHED"]
+    again = neuroexp(*words, "model._target_=neuroexp.models.mldcnn.MLDCNN", PYTHONPATH=str(tmp_path))
+    assert [result["status"] for result in again.results()] == ["skipped"]
+
+
+def test_ctrl_c_under_joblib(joblib, tmp_path):
+    endless = ("trainer.max_epochs=100000", "~trainer.callbacks.early_stopping")
+    process = start(tmp_path, "-m", *joblib, "seed=range(3)", *TINY, *endless)
+    wait_for(lambda: len(list((tmp_path / "outputs" / "cells").glob("*/*/best.ckpt"))) == 2)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, out
+    assert out.count("killed") == 2
+    assert "Traceback" not in out
+    assert [run.info.status for run in runs(tmp_path)] == ["KILLED"] * 2
+
+
+def test_workers_of_a_killed_launcher_end(joblib, tmp_path):
+    endless = ("trainer.max_epochs=100000", "~trainer.callbacks.early_stopping")
+    process = start(tmp_path, "-m", *joblib, "seed=range(3)", *TINY, *endless)
+    wait_for(lambda: len(list((tmp_path / "outputs" / "cells").glob("*/*/best.ckpt"))) == 2)
+    process.kill()
+    process.communicate(timeout=60)  # not before the last holder of its output has ended
+    again = start(tmp_path, "-m", "seed=range(3)", *TINY, "trainer=smoke")
+    out, _ = again.communicate(timeout=120)
+    assert again.returncode == 0, out
+    wait_for(lambda: not _alive(tmp_path), 10)
+
+
+def _alive(folder: Path) -> list[str]:
+    return [
+        pid.name
+        for pid in Path("/proc").glob("[0-9]*")
+        if pid.name != str(os.getpid()) and _folder_of(pid) == str(folder)
+    ]
+
+
+def _folder_of(pid: Path) -> str:
+    with contextlib.suppress(OSError):
+        return str((pid / "cwd").readlink())
+    return ""
+
+
+def program(name: str) -> str | None:
+    """Find a program of PostgreSQL: Debian keeps initdb out of PATH."""
+    found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
+    return str(found[-1]) if found else shutil.which(name)
+
+
+@pytest.fixture
+def postgres():
+    """Start a PostgreSQL of our own on a socket; yield the URI of its empty data base."""
+    initdb, postgres, ready = program("initdb"), program("postgres"), program("pg_isready")
+    pytest.importorskip("psycopg2")
+    if not (initdb and postgres and ready):
+        pytest.skip("PostgreSQL is not installed")
+    demoted = {}
+    folder = tempfile.mkdtemp(prefix="pg", dir="/tmp")  # the path of a socket must be short
+    if os.geteuid() == 0:  # whom initdb refuses
+        try:
+            pwd.getpwnam("postgres")
+        except KeyError:
+            pytest.skip("root may not run PostgreSQL, and there is no user postgres")
+        demoted = {"user": "postgres", "group": "postgres", "extra_groups": []}
+        shutil.chown(folder, "postgres", "postgres")
+    words = ["-D", f"{folder}/data", "-A", "trust", "-U", "postgres", "-N", "-E", "UTF8", "--locale=C"]
+    subprocess.run([initdb, *words], check=True, capture_output=True, cwd=folder, **demoted)
+    words = ["-D", f"{folder}/data", "-k", folder, "-h", "", "-c", "fsync=off"]
+    process = subprocess.Popen(
+        [postgres, *words], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        **demoted,
+    )  # fmt: skip
+    wait_for(lambda: subprocess.run([ready, "-q", "-h", folder], check=False, cwd=folder).returncode == 0, 30)
+    yield f"postgresql+psycopg2://postgres@/postgres?host={folder}"
+    process.send_signal(signal.SIGINT)
+    process.wait(20)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_four_machines_write_to_one_server_on_postgresql(postgres, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{free.getsockname()[1]}"
+    words = ["--workers", "1", "--host", "127.0.0.1", "--port", address.rpartition(":")[2]]
+    serving = subprocess.Popen(
+        [sys.executable, "-m", "mlflow", "server", *words, "--backend-store-uri", postgres,
+         "--artifacts-destination", str(tmp_path / "files")],
+        cwd=tmp_path, env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}, start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        import mlflow
+
+        def answers() -> bool:
+            with socket.socket() as probe:
+                return probe.connect_ex(("127.0.0.1", int(address.rpartition(":")[2]))) == 0
+
+        wait_for(answers)
+        machines = []
+        for number in range(4):  # each with its own folder, all with the same three cells
+            folder = tmp_path / str(number)
+            folder.mkdir()
+            where = {"MLFLOW_TRACKING_URI": address, "OMP_NUM_THREADS": "1"}
+            machines.append(start(folder, "-m", "seed=range(3)", *TINY, "trainer.max_epochs=2", **where))
+        outs = [machine.communicate(timeout=400)[0] for machine in machines]
+        assert [machine.returncode for machine in machines] == [0] * 4, outs
+        client = mlflow.MlflowClient(address)
+        found = client.search_runs([client.get_experiment_by_name("scratch").experiment_id])
+        assert sorted((run.data.params["seed"], run.info.status) for run in found) == [(s, "FINISHED") for s in "012"]
+        assert all({"plots", "model.pt"} <= {f.path for f in client.list_artifacts(run.info.run_id)} for run in found)
+    finally:
+        os.killpg(serving.pid, signal.SIGKILL)
+        serving.wait()
+        time.sleep(0.1)

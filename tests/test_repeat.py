@@ -1,0 +1,38 @@
+"""A recorded run, trained again: the same scores, bit for bit on the same machine."""
+
+import subprocess
+import sys
+
+from conftest import SMALL
+from test_cli import store
+
+
+def repeat(folder, *words: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "neuroexp.repeat", *words], cwd=folder, capture_output=True, text=True, check=False
+    )
+
+
+def test_a_run_gives_the_same_scores_again_and_a_changed_one_does_not(neuroexp, tmp_path):
+    done = neuroexp("window=20", "step=50", *SMALL, "trainer.max_epochs=3")
+    [result] = done.results()
+    again = repeat(tmp_path, result["run_id"])
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "The scores agree bit for bit." in again.stdout
+    assert "test/f1" in again.stdout
+    other = repeat(tmp_path, result["run_id"], "seed=1")
+    assert other.returncode == 1
+    assert "The scores differ by up to" in other.stdout
+    opened = store(tmp_path)
+    assert len(opened.client.search_runs([opened.experiment_id])) == 1  # a repetition is no new result
+    recorded = opened.client.get_run(result["run_id"])
+    assert len(recorded.data.tags["neuroexp.split"]) == 16
+    for words, says in (
+        (["nope"], "run nope is not in sqlite:///"),
+        (["nope", "tracking.uri=sqlite:///gone.db"], "sqlite:///gone.db is not there"),
+        ([], "python -m neuroexp.repeat RUN_ID"),
+    ):
+        mistaken = repeat(tmp_path, *words)
+        assert mistaken.returncode == 1
+        assert says in mistaken.stderr
+        assert "Traceback" not in mistaken.stderr

@@ -1,0 +1,281 @@
+"""What a sweep lives through: killed processes, failing jobs, a store that is away, two launches at once."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from test_cli import runs, store
+
+from benchmarks import survival
+
+TINY = ("recording.duration_s=12", "recording.units=4", "window=20", "step=50")
+
+FAULTY = """
+import os, signal, sys, time
+from pathlib import Path
+from neuroexp.models.mldcnn import MLDCNN
+
+class Exit(MLDCNN):
+    def forward(self, x): sys.exit(3)
+
+class Die(MLDCNN):
+    def forward(self, x): os.kill(os.getpid(), signal.SIGKILL)
+
+class Hang(MLDCNN):
+    def forward(self, x): time.sleep(3600)
+
+class Flaky(MLDCNN):
+    def __init__(self, *words, **named):
+        super().__init__(*words, **named)
+        if not Path('tried').exists():
+            Path('tried').touch()
+            raise RuntimeError('the cluster hiccups')
+"""
+
+
+@pytest.fixture
+def faulty(tmp_path):
+    """Networks that misbehave, and the words that let them run."""
+    (tmp_path / "faulty.py").write_text(FAULTY)
+    return {"PYTHONPATH": str(tmp_path)}
+
+
+def start(folder: Path, *words: str, **environment: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "neuroexp", *words],
+        cwd=folder,
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def wait_for(found, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not (value := found()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return value
+
+
+def epoch(folder: Path) -> int:
+    files = list((folder / "outputs").glob("*/progress.json"))
+    return json.loads(files[0].read_text())["epoch"] if files else 0
+
+
+def scores_of(result: dict) -> dict:
+    return {name: value for name, value in result["scores"].items() if name.startswith(("test/", "control/"))}
+
+
+def test_a_killed_training_goes_on_where_it_was_to_the_same_scores(neuroexp, tmp_path):
+    words = (*TINY, "trainer.max_epochs=20", "~trainer.callbacks.early_stopping", "checkpoint_s=0")
+    process = start(tmp_path, *words)
+    wait_for(lambda: epoch(tmp_path) > 3)
+    process.kill()
+    process.communicate()
+    [killed] = runs(tmp_path)
+    assert killed.info.status == "RUNNING"  # it had no time to say more
+    again = neuroexp(*words)
+    assert again.code == 0, again.out
+    first, second = runs(tmp_path)
+    assert (first.info.status, second.info.status) == ("KILLED", "FINISHED")
+    log = next((tmp_path / "outputs" / "artifacts" / second.info.run_id).rglob("job.log")).read_text()
+    assert "continues from" in log
+    assert "epoch 0:" not in log
+    assert "epoch 19:" in log
+    history = store(tmp_path).client.get_metric_history(second.info.run_id, "val/loss")
+    assert [point.step for point in history] == list(range(20))
+    assert not list((tmp_path / "outputs").rglob("*.ckpt"))
+    (tmp_path / "undisturbed").mkdir()
+    undisturbed = neuroexp(*words, folder=tmp_path / "undisturbed")
+    [expected], [resumed] = undisturbed.results(), again.results()
+    assert scores_of(resumed) == scores_of(expected)
+
+
+def test_no_job_takes_the_others_with_it(neuroexp, faulty):
+    kinds = "faulty.Exit,faulty.Die,faulty.Hang,neuroexp.models.mldcnn.MLDCNN"
+    done = neuroexp(
+        "-m", *TINY, "trainer=smoke", f"model._target_={kinds}", "trusted=[faulty]", "timeout_min=0.6", **faulty
+    )
+    assert done.code == 1
+    results = done.results()
+    assert [result["status"] for result in results] == ["failed", "failed", "failed", "finished"]
+    errors = [result["error"] for result in results[:3]]
+    assert errors[0] == "SystemExit: 3"
+    assert errors[1] == "its process was ended by SIGKILL, as the system does when memory runs out"
+    assert errors[2] == "not done within timeout_min=0.6"
+    assert [run.info.status for run in runs(done.folder)] == ["FAILED", "FAILED", "FAILED", "FINISHED"]
+    logs = [Path(result["log"]).read_text() for result in results]
+    assert "in forward" in logs[0]
+    assert errors[1] in logs[1]
+    assert errors[2] in logs[2]
+    assert "Traceback" not in done.out
+
+
+def test_a_fault_that_passes_is_tried_again_and_a_mistake_is_not(neuroexp, faulty):
+    done = neuroexp(
+        "-m", *TINY, "trainer=smoke", "model._target_=faulty.Flaky", "trusted=[faulty]", "retries=2", **faulty
+    )
+    assert [result["status"] for result in done.results()] == ["finished"]
+    assert [run.info.status for run in runs(done.folder)] == ["FAILED", "FINISHED"]
+    mistaken = neuroexp("-m", *TINY, "trainer=smoke", "fold=9", "retries=2")
+    assert [result["status"] for result in mistaken.results()] == ["failed"]
+    assert len(runs(done.folder)) == 3
+
+
+def test_on_failure_stop_starts_nothing_more(neuroexp):
+    done = neuroexp("-m", *TINY, "trainer=smoke", "window=15,20,30", "on_failure=stop")
+    assert done.code == 1
+    assert [result["status"] for result in done.results()] == ["failed", "left", "left"]
+    assert "what is 'left' did not start" in done.text
+    assert len(runs(done.folder)) == 1
+
+
+@pytest.mark.parametrize("sweeping", [True, False])
+def test_sigterm_ends_a_launch_as_ctrl_c_does(tmp_path, sweeping):
+    words = ("-m", "seed=0,1") if sweeping else ()
+    process = start(tmp_path, *words, *TINY, "trainer.max_epochs=100000", "~trainer.callbacks.early_stopping")
+    wait_for(lambda: list((tmp_path / "outputs" / "cells").glob("*/*/best.ckpt")))
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "killed" in out
+    assert [run.info.status for run in runs(tmp_path)] == ["KILLED"]
+
+
+def server(folder: Path, port: int) -> subprocess.Popen:
+    words = ["--workers", "1", "--host", "127.0.0.1", "--port", str(port), "--backend-store-uri", "sqlite:///server.db"]
+    environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mlflow", "server", *words, "--serve-artifacts", "--artifacts-destination", "files"],
+        cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+
+    def answers() -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    wait_for(answers)
+    return process
+
+
+def test_what_ends_while_the_store_is_away_is_delivered_once(neuroexp, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    where = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}"}
+    words = (*TINY, "trainer.max_epochs=25", "~trainer.callbacks.early_stopping")
+    serving = server(tmp_path, port)
+    try:
+        process = start(tmp_path, *words, **where)
+        wait_for(lambda: epoch(tmp_path) > 2)
+        os.killpg(serving.pid, signal.SIGKILL)  # in the middle
+        serving.wait()
+        out, _ = process.communicate(timeout=180)
+        assert process.returncode == 0, out
+        assert out.count("does not answer") == 1
+        assert "python -m neuroexp.sync" in out
+        offline = neuroexp(*words, **where)
+        assert [result["status"] for result in offline.results()] == ["skipped"]
+
+        def sync() -> subprocess.CompletedProcess:
+            return subprocess.run(
+                [sys.executable, "-m", "neuroexp.sync"], cwd=tmp_path, capture_output=True, text=True, check=False
+            )
+
+        away = sync()
+        assert away.returncode == 1
+        assert "does not answer" in away.stderr
+        assert "Traceback" not in away.stderr
+        serving = server(tmp_path, port)
+        delivered = sync()
+        assert delivered.returncode == 0, delivered.stderr
+        assert "1 finished runs wait" in delivered.stdout
+        assert "is in MLflow" in sync().stdout
+        import mlflow
+
+        client = mlflow.MlflowClient(where["MLFLOW_TRACKING_URI"])
+        [run] = client.search_runs([client.get_experiment_by_name("scratch").experiment_id])
+        assert run.info.status == "FINISHED"
+        assert run.data.metrics["test/f1"] == json.loads(json.dumps(offline.results()[0]["scores"]["test/f1"]))
+        assert len(client.get_metric_history(run.info.run_id, "val/loss")) == 25
+        assert {"plots", "model.pt"} <= {file.path for file in client.list_artifacts(run.info.run_id)}
+    finally:
+        if serving.poll() is None:
+            os.killpg(serving.pid, signal.SIGKILL)
+        serving.wait()
+
+
+def test_launches_at_once_do_each_cell_once(tmp_path):
+    words = ("-m", "seed=range(3)", *TINY, "trainer.max_epochs=3")
+    folders = [tmp_path, tmp_path, tmp_path / "somebody else's"]  # with records of its own
+    folders[2].mkdir()
+    uri = f"tracking.uri=sqlite:///{tmp_path}/outputs/mlflow.db"
+    launches = [start(folder, *words, uri) for folder in folders]
+    outs = [launch.communicate(timeout=300)[0] for launch in launches]
+    assert [launch.returncode for launch in launches] == [0] * 3, outs
+    found = runs(tmp_path)
+    assert sorted((run.data.params["seed"], run.info.status) for run in found) == [(s, "FINISHED") for s in "012"]
+
+
+def test_a_run_deleted_in_mlflow_is_trained_again_and_a_lost_store_is_filled_again(neuroexp):
+    words = (*TINY, "trainer=smoke")
+    [first] = neuroexp(*words).results()
+    folder = (done := neuroexp(*words)).folder
+    assert done.results()[0]["status"] == "skipped"
+    store(folder).client.delete_run(first["run_id"])
+    [again] = neuroexp(*words).results()
+    assert again["status"] == "finished"
+    for file in (folder / "outputs").glob("mlflow.db*"):
+        file.unlink()
+    shutil.rmtree(folder / "outputs" / "artifacts")
+    [filled] = neuroexp(*words).results()
+    assert filled["status"] == "skipped"
+    [run] = runs(folder)
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["test/f1"] == first["scores"]["test/f1"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the worker in /proc")
+def test_rounds_of_sigkill(tmp_path):
+    words = (*survival.SMALL, "seed=range(3)")
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    assert survival.sweep(tmp_path / "a", words).wait() == 0
+    killed = survival.survive(tmp_path / "b", 3, words, 12, random.Random(1))
+    assert killed.total() > 0
+    assert survival.scores(tmp_path / "b") == survival.scores(tmp_path / "a")
+
+
+def test_status_from_another_terminal(tmp_path):
+    def status(*words: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "neuroexp.status", *words], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert "Traceback" not in done.stderr
+        return done.stdout + done.stderr
+
+    assert "./outputs holds no launch" in status()
+    words = ("-m", "seed=0,1", *TINY, "trainer.max_epochs=100000", "~trainer.callbacks.early_stopping")
+    process = start(tmp_path, *words)
+    wait_for(lambda: list((tmp_path / "outputs").glob("*/0/progress.json")))
+    seen = status()
+    assert ": running" in seen
+    assert "mldcnn W20 S50 fold0 seed=0 duration_s=12 units=4: running for" in seen
+    assert "of 100000" in seen
+    assert "0 of 2 jobs" in seen
+    process.kill()
+    process.communicate()
+    seen = status()
+    assert ": ended" in seen
+    assert "cut off" in seen
+    assert "type the same command again" in seen
