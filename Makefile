@@ -8,7 +8,7 @@ run: .venv/ready
 	$(RUN) -m neuroexp -m window=20,60 step=10,50
 
 test: check
-	$(RUN) -m pytest -n 2
+	$(RUN) -m pytest -n 2 --dist worksteal
 
 check: .venv/ready
 	.venv/bin/ruff format --check .

@@ -1,6 +1,6 @@
 """Run every benchmark: `python -m benchmarks`."""
 
-from benchmarks import data_path, mobilescapenet, overhead, precision, preparation
+from benchmarks import data_path, many_jobs, mobilescapenet, overhead, precision, preparation, survival
 
-for benchmark in (data_path, preparation, overhead, precision, mobilescapenet):
+for benchmark in (data_path, preparation, overhead, precision, mobilescapenet, many_jobs, survival):
     benchmark.main()

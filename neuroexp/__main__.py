@@ -9,11 +9,14 @@ from typing import Any
 import hydra
 from omegaconf import DictConfig
 
-from neuroexp import dispatch, display, launch
+from neuroexp import dispatch, display, launch, usage
 
 
 def main() -> None:
     """Run a job or a sweep; exit with 1 when a job failed, with 130 after Ctrl-C and 143 after SIGTERM."""
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(usage.text())
+        return
     launch.begin()
     code = 0
 

@@ -13,12 +13,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.io
+from hypothesis import settings
 
 from neuroexp.fetch import fetch
 from neuroexp.recording import Recording
 from neuroexp.recordings import hdsemg_simulated
 
 ROOT = Path(__file__).parent.parent
+settings.register_profile("neuroexp", deadline=None)  # a loaded machine is no failure
+settings.load_profile("neuroexp")
+if "PYTEST_XDIST_WORKER" in os.environ:  # several at once: threads that fight over cores take ten times as long
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @dataclass

@@ -49,7 +49,8 @@ OURS = {
     "repeat": {"display", "job", "provenance", "tracking"},
     "sync": {"job", "ledger", "tracking"},
     "status": {"display", "launch", "ledger"},
-    "__main__": {"dispatch", "display", "launch"},
+    "usage": set(),
+    "__main__": {"dispatch", "display", "launch", "usage"},
 }
 # library -> the only places that know it
 LIBRARIES = {
