@@ -126,7 +126,7 @@ def _run(job: Job, result: Result, started: Callable[[str], None]) -> None:
         cell.clear()
         result |= {"status": "finished", "scores": scores}
         if run.send():
-            _sent(cell, record)
+            _sent(cell, record | {"run_id": run.run_id})  # it may have been away when the run began
         else:
             result["unsent"] = run.problem or result.get("unsent")
     if store is not None:

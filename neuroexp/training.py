@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from hydra.utils import instantiate
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from omegaconf import OmegaConf
 from pytorch_lightning import Callback, Trainer, seed_everything
 from pytorch_lightning.callbacks import ModelCheckpoint
@@ -99,7 +100,8 @@ def _trainer(job: Job, cfg: Any, cell: Cell, ours: list[Any]) -> Trainer:
     for callback in callbacks:
         if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
             callback.dirpath = str(cell.folder)
-    words: dict[str, Any] = {"callbacks": [*callbacks, *ours]}
+    # under Slurm Lightning would take the scheduler's signals, which are the launcher's
+    words: dict[str, Any] = {"callbacks": [*callbacks, *ours], "plugins": [LightningEnvironment()]}
     devices = torch.cuda.device_count()
     if job.parallel and devices > 1 and cfg.trainer.accelerator in ("auto", "gpu", "cuda"):
         words["devices"] = [job.number % devices]  # one each, in turn
@@ -155,7 +157,8 @@ def calibrate(job: Job, seconds: float = 3.0) -> dict[str, float]:
     task.train_rate = fold.labels[fold.split.train].mean(dim=0)
     setup_s = time.perf_counter() - began
     clock = _Clock(seconds)
-    words = {"max_epochs": 1, "callbacks": [clock], "limit_val_batches": 0, "enable_checkpointing": False}
+    words: dict[str, Any] = {"max_epochs": 1, "callbacks": [clock], "limit_val_batches": 0}
+    words |= {"enable_checkpointing": False, "plugins": [LightningEnvironment()]}
     trainer: Trainer = instantiate(cfg.trainer, _partial_=True)(**words)
     with memory.kept():
         trainer.fit(task, datamodule=fold)
