@@ -27,7 +27,7 @@ def main() -> None:
 
     signal.signal(signal.SIGTERM, stop)
     try:
-        with display.bar():
+        with display.bar("verbose=true" not in sys.argv):  # else each job has its own
             job()
     except KeyboardInterrupt:
         code = code or 130

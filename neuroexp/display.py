@@ -23,11 +23,11 @@ REFRESH_S = 0.5
 
 
 @contextlib.contextmanager
-def bar() -> Iterator[None]:
-    """Show one bar over the jobs of a sweep while it runs, on a terminal only."""
+def bar(wanted: bool) -> Iterator[None]:
+    """Show one bar over the jobs of a sweep while it runs, if that is wanted and there is a terminal."""
     ended = threading.Event()
     thread = threading.Thread(target=_draw, args=(ended,), daemon=True)
-    if sys.stderr.isatty():
+    if wanted and sys.stderr.isatty():
         os.environ[launch.BAR] = "1"
         thread.start()
     try:
@@ -62,13 +62,15 @@ def line(jobs: int, rows: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str
     """Return the state of a sweep in a line: how many jobs did what, what runs, how long the rest may take."""
     counts = Counter(row["status"] for row in rows)
     words = [f"[{COLOURS.get(status, 'green')}]{count} {status}[/]" for status, count in counts.items()]
-    if now:
-        shown = now[0]["name"] + (f" epoch {now[0]['epoch']} of {now[0]['epochs']}" if "epoch" in now[0] else "")
-        words.append(shown if len(now) == 1 else f"{len(now)} running")
     trained = [row["seconds"] for row in rows if row["status"] == "finished"]
     if trained and len(rows) < jobs:
         left_s = (jobs - len(rows)) * sum(trained) / len(trained) / max(1, len(now))
         words.append(f"about {duration(left_s)} left")
+    if len(now) > 1:
+        words.append(f"{len(now)} running")
+    elif now:  # the name last, where a narrow terminal may cut it
+        words += [f"epoch {job['epoch']} of {job['epochs']}" for job in now if "epoch" in job]
+        words.append(now[0]["name"])
     return ", ".join(words)
 
 

@@ -1,0 +1,73 @@
+"""What a terminal shows of a launch."""
+
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import SMALL
+
+from neuroexp import display
+
+
+def row(status="finished", score=0.5, seconds=60.0, name="mldcnn W20 S10 fold0") -> dict:
+    return {
+        "job": 0, "name": name, "status": status, "scores": {"test/f1": score}, "seconds": seconds, "report": ["test/f1"],
+        "log": "job.log", "error": "no reason", "uri": "sqlite:///x", "link": "http://",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(3, "3 s"), (150, "2 min"), (7200, "2.0 h"), (100 * 3600, "4.2 days"), (59.9, "60 s")]
+)
+def test_durations_that_people_can_take_in(seconds, words):
+    assert display.duration(seconds) == words
+
+
+def test_the_line_counts_what_was_done_and_estimates_from_what_was_trained():
+    rows = [row(), row("skipped"), row("failed", seconds=1)]
+    now = [{"name": "mtdcnn W60", "epoch": 3, "epochs": 80}]
+    assert display.line(5, rows, now) == (
+        "[green]1 finished[/], [green]1 skipped[/], [red]1 failed[/], about 2 min left, epoch 3 of 80, mtdcnn W60"
+    )
+    assert display.line(7, rows, now * 2).endswith("about 2 min left, 2 running")
+
+
+def test_of_a_thousand_jobs_the_table_shows_the_failed_and_the_best(capsys):
+    rows = [row(score=number / 1000, name=f"job {number}") for number in range(999)] + [row("failed", name="broken")]
+    display.summary(rows)
+    out = capsys.readouterr().out
+    assert "broken" in out
+    assert "job 998" in out
+    assert "job 100 " not in out
+    assert "the first 60 of 1000 jobs: 999 finished, 1 failed" in out
+
+
+def test_a_sweep_on_a_terminal_shows_one_bar(tmp_path):
+    ours, theirs = pty.openpty()
+    words = ["-m", "seed=0,1", "window=20", "step=50", *SMALL]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "neuroexp", *words], cwd=tmp_path, stdout=theirs, stderr=theirs,
+        env=os.environ | {"TERM": "xterm", "COLUMNS": "100"},
+    )  # fmt: skip
+    os.close(theirs)
+    seen, deadline = b"", time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if select.select([ours], [], [], 1)[0]:
+            try:
+                seen += os.read(ours, 65536)
+            except OSError:  # the end, on Linux
+                break
+        elif process.poll() is not None:
+            break
+    os.close(ours)
+    assert process.wait(timeout=30) == 0
+    text = seen.decode()
+    assert "0/2" in text
+    assert "1/2" in text
+    assert "finished" in text
+    assert "Warning" not in text
+    assert "INFO" not in text
