@@ -7,6 +7,7 @@ import json
 import logging
 import math
 import os
+import random
 import tempfile
 import threading
 import time
@@ -176,15 +177,27 @@ class Store:
         run_id = record["run_id"] or self.start(record)
         self.send(run_id, record["metrics"][sent:])
         tags = dict(record["tags"]) | ({DONE: "true"} if record["status"] == "FINISHED" else {})
+        if record["dataset"]:
+            self._dataset(run_id, record["dataset"])
         with reaching(self.uri):
-            if record["dataset"]:
-                entry = Dataset(source_type="local", **record["dataset"])
-                self.client.log_inputs(run_id, [DatasetInput(entry, [InputTag("mlflow.data.context", "training")])])
             if folder is not None and folder.is_dir():
                 self.client.log_artifacts(run_id, str(folder))
             self.client.log_batch(run_id, tags=[RunTag(name, value[:5000]) for name, value in tags.items()])
             self.client.set_terminated(run_id, record["status"], record["ended_ms"])
         return str(run_id)
+
+    def _dataset(self, run_id: str, dataset: Mapping[str, str]) -> None:
+        entry = DatasetInput(Dataset(source_type="local", **dataset), [InputTag("mlflow.data.context", "training")])
+        # MLflow fails when two runs bring the same new dataset at once; a moment later it is there
+        for last in (False, False, True):
+            try:
+                with reaching(self.uri):
+                    self.client.log_inputs(run_id, [entry])
+                break
+            except StoreError:
+                if last:
+                    raise
+                time.sleep(random.uniform(0.1, 0.5))
 
     def runs(self, filter_string: str = "") -> list[dict[str, Any]]:
         """Return all finished and tested runs as flat rows: run_id, name, parameters, scores, and tags as `tag.NAME`."""

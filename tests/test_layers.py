@@ -3,6 +3,7 @@
 import copy
 import ctypes
 import resource
+import subprocess
 import sys
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from neuroexp import layers, memory
+from neuroexp import layers
 from neuroexp.layers import DepthwiseConv2d, NormalisedPool
 from neuroexp.models.mobilescapenet import MobilESCAPENet
 
@@ -123,23 +124,32 @@ def test_depthwise_equals_a_convolution(kernel, copies):
         torch.testing.assert_close(mine.grad, plain.grad)
 
 
+FAULTS = """
+import resource, torch
+from neuroexp import memory
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(3):
+        torch.empty(64 << 20, dtype=torch.uint8).fill_(1)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+with memory.kept():
+    inside = min(faults() for _ in range(12))  # the heap takes a few rounds to settle
+print(inside, faults())
+"""
+
+
 def test_freed_memory_stays_inside_the_context_and_goes_after_it():
     """Page faults tell: what is freed and asked for again costs none while it is kept."""
-
-    def faults():
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-        for _ in range(3):
-            torch.empty(64 << 20, dtype=torch.uint8).fill_(1)
-        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-
     if sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "mallopt"):
         pytest.skip("no glibc here")
+    # in a process of its own: what other tests have freed here could be used again
+    done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True)
+    inside, after = map(int, done.stdout.split())
     pages = 3 * (64 << 20) / resource.getpagesize()
-    with memory.kept():
-        faults()
-        assert faults() < 0.01 * pages
-    faults()
-    assert faults() > 0
+    assert inside < 0.01 * pages
+    assert after > 0.5 * pages
 
 
 def test_a_network_trains_as_its_modules_do():

@@ -148,7 +148,8 @@ def test_four_workers_open_a_fresh_store_at_once(uri, tmp_path):
         "import sys; from pathlib import Path; from neuroexp.tracking import Run, Store, new_record\n"
         "store = Store(sys.argv[1], sys.argv[2], 'scratch')\n"
         "run = Run(store, new_record(sys.argv[3], 'name', 'sweep', {'window': 20}, {}), Path(sys.argv[2], sys.argv[3]))\n"
-        "run.metrics({'test/f1': 1.0}); run.end('FINISHED'); assert run.send()\n"
+        "run.dataset('the same', '0123456789abcdef0', {}); run.metrics({'test/f1': 1.0}); run.end('FINISHED')\n"
+        "assert run.send()\n"
     )
     words = [sys.executable, "-c", script, uri, str(tmp_path / "artifacts")]
     workers = [subprocess.Popen([*words, str(number)], stderr=subprocess.PIPE, text=True) for number in range(4)]
