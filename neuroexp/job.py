@@ -229,9 +229,8 @@ def _rivals(store: Store, key: str, cell: Cell, mine: str | None = None) -> bool
             held = time.time() - float(tags.get(ALIVE, 0)) < STALE_S
         # one that has let go since it was listed has ended by itself, or has withdrawn
         status = "RUNNING" if held else store.status(run_id)
-        if held or status == "FINISHED":
-            alive = True
-        elif status == "RUNNING":
+        alive = alive or held or status == "FINISHED"
+        if not held and status == "RUNNING":
             store.abandon(run_id, "KILLED", "its process ended without a word")
     return alive
 

@@ -130,7 +130,9 @@ class Store:
             self.client.log_batch(run_id, tags=[RunTag(SWEEP, sweep), RunTag(member(sweep), "true")])
 
     def abandon(self, run_id: str, status: str, reason: str) -> None:
-        """End a run whose process is gone: FAILED or KILLED."""
+        """End a run whose process is gone: FAILED or KILLED, unless it had finished in its last moment."""
+        if self.status(run_id) == "FINISHED":
+            return
         with reaching(self.uri):
             self.client.set_tag(run_id, "error", reason[:5000])
             self.client.set_terminated(run_id, status)
