@@ -95,7 +95,11 @@ def _run(job: Job, result: Result, started: Callable[[str], None]) -> None:
                 result |= found
                 return
             record = new_record(key, job.name, job.launch, job.parameters, provenance.revision())
-            record["tags"] |= {"neuroexp.claimant": cell.claimant(), "neuroexp.alive": str(time.time())}
+            record["tags"] |= {
+                "neuroexp.condition": provenance.condition_key(job.config),
+                "neuroexp.claimant": cell.claimant(),
+                "neuroexp.alive": str(time.time()),
+            }
             run = Run(store, record, job.folder / FILES)
             if store is None or run.run_id is None or _stays(store, key, cell, run):
                 break

@@ -143,19 +143,21 @@ def action_potentials(recording: Recording, most: int = 8, span_s: float = 0.015
     half = round(span_s * recording.rate_hz)
     lags = np.arange(-half, half + 1)
     figure = _figure(1.2 + 1.7 * len(units), 5.5, "Spike-triggered averages", recording)
-    panels = figure.subplots(1, len(units), squeeze=False)[0]
+    axes = figure.subplots()  # one for all units: an axes each takes longer than everything in it
     rows, columns = np.nonzero(grid >= 0)
     across = np.linspace(-0.45, 0.45, len(lags))
-    for axes, unit in zip(panels, units, strict=True):
+    for place, unit in enumerate(units):
         average = spike_triggered_average(recording.signal, recording.spike_trains[unit], lags)
         average = average - average.mean(axis=0)
         peak = np.abs(average).max()
         shapes = -rows + 0.9 * average[:, grid[rows, columns]] / max(peak, 1e-12)  # (lag, electrode)
-        traces = np.stack(np.broadcast_arrays(columns + across[:, None], shapes), axis=2).swapaxes(0, 1)
+        left = place * (grid.shape[1] + 0.6)
+        traces = np.stack(np.broadcast_arrays(left + columns + across[:, None], shapes), axis=2).swapaxes(0, 1)
         axes.add_collection(LineCollection(list(traces), colors=BLUE, linewidths=0.7))  # 64 lines one by one are slow
-        axes.autoscale_view()
-        axes.set_title(f"unit {unit + 1}\n±{peak:.0f} µV", fontsize=9)
-        axes.set_axis_off()
+        label = f"unit {unit + 1}\n±{peak:.0f} µV"
+        axes.text(left + (grid.shape[1] - 1) / 2, 1.2, label, ha="center", va="bottom", fontsize=9)
+    axes.set(xlim=(-0.8, len(units) * (grid.shape[1] + 0.6) - 0.8), ylim=(-len(grid), 2.2))
+    axes.set_axis_off()
     figure.supxlabel(f"each trace: ±{1000 * span_s:g} ms around the discharge, rows along the fibres", fontsize=9)
     return figure
 

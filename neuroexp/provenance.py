@@ -32,17 +32,30 @@ def configuration_key(config: Mapping[str, Any]) -> str:
     Equal keys mean equal scores are expected; moving a recording, the outputs or the device does not change the key, a
     changed recording does.
     """
-    science = {name: value for name, value in config.items() if name not in LOGISTICS}
-    return hashlib.sha256(json.dumps([__version__, _scientific(science)], sort_keys=True).encode()).hexdigest()[:20]
+    content = _with_digests(science(config))
+    return hashlib.sha256(json.dumps([__version__, content], sort_keys=True).encode()).hexdigest()[:20]
 
 
-def _scientific(node: Any) -> Any:
+def condition_key(config: Mapping[str, Any]) -> str:
+    """Return a digest that runs share when they differ in fold and seed alone, so that a mean over them has a meaning."""
+    return configuration_key({name: value for name, value in config.items() if name not in ("fold", "seed")})
+
+
+def science(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of a resolved configuration on which scores depend."""
+    return {name: _without_places(value) for name, value in config.items() if name not in LOGISTICS}
+
+
+def _without_places(node: Any) -> Any:
     if isinstance(node, Mapping):
-        kept = {name: value for name, value in node.items() if name not in PLACES}
-        return {name: _digest(value) if name == "path" else _scientific(value) for name, value in kept.items()}
-    if isinstance(node, list):
-        return [_scientific(value) for value in node]
-    return node
+        return {name: _without_places(value) for name, value in node.items() if name not in PLACES}
+    return [_without_places(value) for value in node] if isinstance(node, list) else node
+
+
+def _with_digests(node: Any) -> Any:
+    if isinstance(node, Mapping):
+        return {name: _digest(value) if name == "path" else _with_digests(value) for name, value in node.items()}
+    return [_with_digests(value) for value in node] if isinstance(node, list) else node
 
 
 def _digest(path: str | None) -> Any:

@@ -202,7 +202,10 @@ class Store:
                 time.sleep(random.uniform(0.1, 0.5))
 
     def runs(self, filter_string: str = "") -> list[dict[str, Any]]:
-        """Return all finished and tested runs as flat rows: run_id, name, parameters, scores, and tags as `tag.NAME`."""
+        """Return all finished and tested runs, newest first, as flat rows.
+
+        run_id, name, the name of the recording, parameters, scores, and tags as `tag.NAME`.
+        """
         rows: list[dict[str, Any]] = []
         query = f"tags.`{DONE}` = 'true' and attributes.status = 'FINISHED'" + (
             f" and {filter_string}" if filter_string else ""
@@ -210,13 +213,17 @@ class Store:
         token = None
         while True:
             with reaching(self.uri):
-                page = self.client.search_runs([self.experiment_id], query, max_results=1000, page_token=token)
+                page = self.client.search_runs(
+                    [self.experiment_id], query, max_results=1000, page_token=token, order_by=["start_time DESC"]
+                )
             for run in page:
+                inputs = run.inputs.dataset_inputs if run.inputs else []
                 tags = {f"tag.{k}": v for k, v in run.data.tags.items()}
                 rows.append(
                     {
                         "run_id": run.info.run_id,
                         "name": run.info.run_name,
+                        "recording_name": inputs[0].dataset.name if inputs else "",
                         **run.data.params,
                         **run.data.metrics,
                         **tags,
@@ -225,6 +232,19 @@ class Store:
             token = page.token
             if not token:
                 return rows
+
+    def keep(self, name: str, path: Path) -> str:
+        """Keep a file as a run of its own; return the run's id."""
+        with reaching(self.uri):
+            run_id = str(self.client.create_run(self.experiment_id, run_name=name).info.run_id)
+            self.client.log_artifact(run_id, str(path))
+            self.client.set_terminated(run_id)
+        return run_id
+
+    def text(self, run_id: str, path: str) -> str:
+        """Return the text of a file of a run."""
+        with reaching(self.uri):
+            return Path(self.client.download_artifacts(run_id, path)).read_text()
 
     def link(self, sweep: str, host: str = "http://127.0.0.1:5000") -> str:
         """Return the address of the MLflow page that shows this sweep in its saved view."""

@@ -6,10 +6,12 @@ import contextlib
 import csv
 import json
 import logging
+import math
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from hydra.utils import instantiate
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
@@ -63,7 +65,8 @@ def train(job: Job, run: Run, cell: Cell) -> dict[str, float]:
     done = time.perf_counter()
 
     window = fold.gather(fold.starts[fold.split.test[:1]])
-    scores = dict(tested) | {f"data/{name}": float(value) for name, value in fold.facts.items()}
+    scores = dict(tested) | _selected(trainer, epochs.history)
+    scores |= {f"data/{name}": float(value) for name, value in fold.facts.items()}
     scores |= {
         "time/fit_s": resume.seconds,
         "time/test_s": done - fitted,
@@ -92,6 +95,15 @@ def train(job: Job, run: Run, cell: Cell) -> dict[str, float]:
     log.info("%s", scores)
     run.metrics(scores | {"time/outside_s": ready - began + time.perf_counter() - done})
     return scores
+
+
+def _selected(trainer: Trainer, history: list[dict[str, float]]) -> dict[str, float]:
+    """Return the validation scores of the epoch that was tested."""
+    best: Any = trainer.checkpoint_callback
+    values = [row.get(best.monitor, math.nan) for row in history]
+    chosen = history[int((np.nanargmin if best.mode == "min" else np.nanargmax)(values))]
+    scores = {name.removeprefix("val/"): value for name, value in chosen.items() if name.startswith("val/")}
+    return {f"selected/{name}": value for name, value in (scores | {"epoch": chosen["epoch"] + 1}).items()}
 
 
 def _trainer(job: Job, cfg: Any, cell: Cell, ours: list[Any]) -> Trainer:

@@ -13,7 +13,16 @@ import zlib
 from collections.abc import Sequence
 from typing import Any
 
-SECTIONS = {"test": True, "val": True, "spread": False, "train": False, "baseline": False, "cost": False, "data": False}
+SECTIONS = {
+    "test": True,
+    "val": True,
+    "selected": False,
+    "spread": False,
+    "train": False,
+    "baseline": False,
+    "cost": False,
+    "data": False,
+}
 
 
 def member(sweep: str) -> str:

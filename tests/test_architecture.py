@@ -40,7 +40,7 @@ OURS = {
     "dataverse": set(),
     "plots": {"recording", "cuff", "signals"},
     "fold": {"segments", "splits"},
-    "recordings": {"recording", "cuff", "signals", "matfile"},
+    "recordings": {"recording", "recordings", "cuff", "signals", "matfile"},
     "datasets": {"recording", "cuff", "preparation", "signals", "segments", "splits", "fold"},
     "tasks": {"scores", "plots"},
     "dispatch": {"display", "job", "launch", "tracking", "worker"},

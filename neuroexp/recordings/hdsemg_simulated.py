@@ -166,6 +166,43 @@ def read(
     none. Raises ValueError when a value makes no recording.
     """
     settings = dict(sorted(locals().items()))
+    found = simulate(subject, mvc, duration_s, contractions, pool_size, units, snr_db, isi_cov, seed)
+    strongest = [int(unit) for unit in np.argsort(found.strength)[::-1][:units] if found.strength[unit] >= 0]
+    return Recording(
+        name=f"simulated S{subject} {mvc:g}% MVC",
+        signal=found.signal,
+        rate_hz=RATE_HZ,
+        sha256=hashlib.sha256(json.dumps(settings).encode()).hexdigest(),
+        grid=found.grid,
+        spike_trains=tuple(found.trains[unit] for unit in sorted(strongest)),
+        force=found.force,
+        simulated=True,
+    )
+
+
+@dataclass(frozen=True)
+class Activity:
+    """A simulated signal and all that caused it."""
+
+    signal: NDArray[np.float32]  # (time, channel), microvolts
+    grid: NDArray[np.int64]
+    force: NDArray[np.float32]
+    trains: list[NDArray[np.int64]]  # of every unit of the pool
+    strength: Array  # of every unit's action potential; -1 for one that discharges too rarely to be labelled
+
+
+def simulate(
+    subject: int,
+    mvc: float,
+    duration_s: float,
+    contractions: int,
+    pool_size: int,
+    units: int,
+    snr_db: float | None,
+    isi_cov: float,
+    seed: int,
+) -> Activity:
+    """Simulate a muscle's activity; see `read`. Units of the pool keep their number at every force of one subject."""
     check_ranges(
         [
             ("subject", subject, 0, 1e6),
@@ -199,19 +236,14 @@ def read(
     if snr_db is not None:
         power = np.mean(signal[wanted > 0] ** 2)
         signal += noise_rng.standard_normal(signal.shape) * np.sqrt(power / 10 ** (snr_db / 10))
-
     # A unit with a handful of discharges could not be split into five parts, nor would a decomposition report it.
     strength = [np.sum(p**2) if len(t) >= 5 * 4 * contractions else -1 for p, t in zip(potentials, trains, strict=True)]
-    strongest = [int(unit) for unit in np.argsort(strength)[::-1][:units] if strength[unit] >= 0]
-    return Recording(
-        name=f"simulated S{subject} {mvc:g}% MVC",
+    return Activity(
         signal=signal.astype(np.float32),
-        rate_hz=RATE_HZ,
-        sha256=hashlib.sha256(json.dumps(settings).encode()).hexdigest(),
         grid=grid,
-        spike_trains=tuple(trains[unit] for unit in sorted(strongest)),
         force=_force(muscle, trains, n_samples, forces[-1]).astype(np.float32),
-        simulated=True,
+        trains=trains,
+        strength=np.array(strength),
     )
 
 

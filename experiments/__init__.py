@@ -1,0 +1,1 @@
+"""One file per table or figure of a paper: finished runs read back from MLflow and set beside the published numbers."""

@@ -1,0 +1,51 @@
+"""Table IV of Gökdağ et al.: accuracy and macro F1 of the networks over rats."""
+
+from __future__ import annotations
+
+from experiments import comparison, pictures, published
+from experiments.artefact import Artefact, main
+from experiments.cells import Cells, Source
+from experiments.mobilescapenet import EXPERIMENT, NETWORKS
+
+SCORES = ("test/macro_f1", "test/accuracy")
+
+
+def make(source: Source) -> Artefact:
+    """Return the networks compared, chance and control beside them."""
+    runs = source.runs(EXPERIMENT)
+    artefact = Artefact("mobilescapenet/model_comparison", "Networks compared over rats (Table IV)", runs=runs)
+    cells = Cells(runs, ("model",))
+    facts = published.read("mobilescapenet", "model_comparison")
+    artefact.tables["model_comparison"] = published.beside(cells.scores, facts)
+    artefact.notes.append(
+        "Published is the mean over animals, and for macro F1 over classes, of one test part each; its split is random."
+    )
+    artefact.missing = cells.missing(EXPERIMENT)
+    if runs.empty:
+        return artefact
+    artefact.tables["networks"] = cells.summary((*SCORES, "baseline/f1_chance", "control/macro_f1"))
+    comparison.add(artefact, cells, SCORES)
+    drawn = pictures.figure(artefact.title, 7, 3, artefact.simulated)
+    axes = drawn.subplots()
+    groups = cells.scores.groupby("model")[list(SCORES)]
+    order = [name for name in NETWORKS if name in groups.groups]
+    means, spreads = (
+        table.loc[order].T.rename(lambda name: name.rpartition("/")[2]) for table in (groups.mean(), groups.std())
+    )
+    means.index = spreads.index = means.index.str.replace("_", " ")
+    known = {}
+    for fact in facts.to_dict("records"):
+        value = fact["value"] / (100 if fact["unit"] == "%" else 1)
+        known[fact["metric"].rpartition("/")[2].replace("_", " "), fact["model"]] = value
+    pictures.bars(axes, means, spreads, known)
+    chance = cells.scores["baseline/f1_chance"].mean()
+    axes.axhline(chance, color=pictures.GREY, lw=1, ls="--")
+    axes.text(axes.get_xlim()[1], chance, "chance", ha="right", va="bottom", fontsize=8, color="#555555")
+    axes.set_ylim(0, 1.05)
+    pictures.legend(drawn, axes)
+    artefact.figures["model_comparison"] = drawn
+    return artefact
+
+
+if __name__ == "__main__":
+    main(make)

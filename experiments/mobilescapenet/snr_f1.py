@@ -1,0 +1,52 @@
+"""Fig. 5c of Gökdağ et al.: macro F1 of MobilESCAPE-Net against the signal-to-noise ratio of the rat."""
+
+from __future__ import annotations
+
+from scipy import stats
+
+from experiments import pictures, published
+from experiments.artefact import Artefact, main
+from experiments.cells import Cells, Source
+from experiments.mobilescapenet import CLASSES, EXPERIMENT
+
+
+def make(source: Source) -> Artefact:
+    """Return score and ratio of each rat."""
+    runs = source.runs(EXPERIMENT)
+    if not runs.empty:
+        runs = runs[runs["model"] == "mobilescapenet"]
+    artefact = Artefact("mobilescapenet/snr_f1", "F1 against signal-to-noise ratio (Fig. 5c)", runs=runs)
+    cells = Cells(runs, ("model",))
+    artefact.tables["snr_f1"] = published.beside(cells.scores, published.read("mobilescapenet", "snr_f1"))
+    artefact.notes.append(
+        "The paper plots the points without giving their numbers; it names the mean and spread alone."
+    )
+    if runs.empty:
+        artefact.missing.append("mobilescapenet on any rat")
+        return artefact
+    scores = cells.scores
+    scores["snr_db"] = scores[[f"data/snr_db_{name}" for name in CLASSES]].mean(axis=1)
+    columns = [
+        name for name in ("recording.rat", "snr_db", "test/macro_f1", "control/macro_f1", "runs") if name in scores
+    ]
+    artefact.tables["rats"] = scores[columns]
+    if len(scores) >= 3:
+        found = stats.spearmanr(scores["snr_db"], scores["test/macro_f1"])
+        artefact.notes.append(
+            f"Spearman's rank correlation over {len(scores)} rats: {found.statistic:.2f}, p = {found.pvalue:.3g}."
+        )
+    drawn = pictures.figure(artefact.title, 4.6, 3.2, artefact.simulated)
+    axes = drawn.subplots()
+    axes.plot(scores["snr_db"], scores["test/macro_f1"], "o", color=pictures.colour("mobilescapenet"), ms=7)
+    for row in scores.to_dict("records"):
+        if "recording.rat" in row:
+            place = (row["snr_db"], row["test/macro_f1"])
+            axes.annotate(f"rat {row['recording.rat']:g}", place, (6, 3), textcoords="offset points", fontsize=8)
+    axes.margins(x=0.15)
+    axes.set(xlabel="signal-to-noise ratio, mean of the classes (dB)", ylabel="macro F1", ylim=(0, 1.05))
+    artefact.figures["snr_f1"] = drawn
+    return artefact
+
+
+if __name__ == "__main__":
+    main(make)
