@@ -67,6 +67,7 @@ def do(cfg: DictConfig) -> float | None:
     facts = {"job": result["job"], "name": result["name"], "began": time.time(), "log": result["log"]}
     facts |= {"uri": cfg.tracking.uri, "artifacts": cfg.tracking.artifacts, "experiment": cfg.experiment}
     launch.write(cfg.output, facts, launch.RUNNING)
+    (Path(cfg.output) / launch.RESULT).unlink(missing_ok=True)  # a scheduler that cut the job off has queued it again
     stop: BaseException | None = None
     try:
         check(cfg)

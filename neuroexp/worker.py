@@ -14,7 +14,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from neuroexp.job import Job, Result, run
+from neuroexp.job import Job, Result, run, sentence
 
 STOP_S = 30.0  # what a job has to end by itself after it was told to stop
 
@@ -35,8 +35,8 @@ class Worker:
         """Do a job and return its result: a failure with the reason when the process is lost or the time is over.
 
         Ctrl-C, or a scheduler that ends this process, has the job stop at its next step; it is returned with the result, to
-        be raised again. A second one does not wait. `started` is told the id of the run. A result that is `open` left its
-        run unfinished.
+        be raised again. A second one does not wait. An error that a launcher raises in the meantime stops and fails the job.
+        `started` is told the id of the run. A result that is `open` left its run unfinished.
         """
         self.run_id, self.started = None, started
         stop: BaseException | None = None
@@ -50,13 +50,11 @@ class Worker:
                     over = f"not done within timeout_min={(timeout_s or 0) / 60:g}"
                     result |= {"status": "failed", "error": over, "foreseen": False, "open": True}
         except (KeyboardInterrupt, SystemExit) as interruption:
-            stop = interruption
-            try:
-                result = self._stop()
-            except KeyboardInterrupt:
-                result = self._kill()
-            if result.get("open"):
-                result["status"] = "killed"
+            stop, result = interruption, self._halt()
+        except Exception as error:  # a launcher's, out of its signal handler: submitit's after too many timeouts
+            result = self._halt()
+            if result["status"] != "finished":
+                result |= {"status": "failed", "error": sentence(error), "foreseen": True, "open": True}
         if result["status"] == "failed" and not result.get("foreseen"):
             self.close()  # what it left behind, on a GPU for one, must not meet the next job
         return result, stop
@@ -128,6 +126,16 @@ class Worker:
         self.process.terminate()
         result = self._result(time.monotonic() + STOP_S)
         return self._kill() if result is None else result
+
+    def _halt(self) -> Result:
+        """Stop the job; a second Ctrl-C does not wait."""
+        try:
+            result = self._stop()
+        except KeyboardInterrupt:
+            result = self._kill()
+        if result.get("open"):
+            result["status"] = "killed"
+        return result
 
     def _kill(self) -> Result:
         if self.process is not None:

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from test_cli import runs
+from test_cli import runs, store
 from test_survival import FAULTY, TINY, start, wait_for
 
 
@@ -29,7 +29,20 @@ def submitit():
     return ("hydra/launcher=submitit_local", "hydra.launcher.timeout_min=600")
 
 
-@pytest.mark.parametrize("engine", ["joblib", "submitit"])
+@pytest.fixture
+def slurm(tmp_path_factory, monkeypatch):
+    """A cluster of one machine at the head of PATH."""
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    folder = tmp_path_factory.mktemp("slurm")
+    for name in ("sbatch", "srun", "sacct", "scancel", "scontrol", "slurmctld"):
+        (folder / name).write_text(f"#!{sys.executable}\n{Path(__file__).with_name('slurm.py').read_text()}")
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    yield ("hydra/launcher=submitit_slurm", "hydra.launcher.timeout_min=1")
+    subprocess.run(["scancel", "*"], check=True)
+
+
+@pytest.mark.parametrize("engine", ["joblib", "submitit", "slurm"])
 def test_a_failing_job_takes_no_other_with_it(neuroexp, tmp_path, engine, request):
     (tmp_path / "faulty.py").write_text(FAULTY)
     kinds = "faulty.Exit,faulty.Die,neuroexp.models.mldcnn.MLDCNN"
@@ -41,6 +54,46 @@ def test_a_failing_job_takes_no_other_with_it(neuroexp, tmp_path, engine, reques
     assert sorted(run.info.status for run in runs(tmp_path)) == ["FAILED", "FAILED", "FINISHED"]
     again = neuroexp(*words, "model._target_=neuroexp.models.mldcnn.MLDCNN", PYTHONPATH=str(tmp_path))
     assert [result["status"] for result in again.results()] == ["skipped"]
+
+
+def test_a_sweep_on_slurm(neuroexp, slurm):
+    words = ("-m", *slurm, *TINY, "trainer=smoke", "seed=0,1")
+    done = neuroexp(*words)
+    assert done.code == 0, done.out
+    assert [result["status"] for result in done.results()] == ["finished", "finished"]
+    assert [line.split()[-1] for line in done.out.splitlines() if " seed=" in line] == ["finished", "finished"]
+    again = neuroexp(*words)
+    assert [result["status"] for result in again.results()] == ["skipped", "skipped"]
+
+
+def test_what_runs_out_of_time_on_slurm_is_queued_again_and_continues(slurm, tmp_path):
+    words = ("trainer.max_epochs=40", "~trainer.callbacks.early_stopping", "checkpoint_s=0")
+    process = start(tmp_path, "-m", *slurm, "hydra.launcher.max_num_timeout=1", *TINY, *words)
+    wait_for(lambda: list((tmp_path / "outputs" / "cells").glob("*/*/last.ckpt")))
+    subprocess.run(["scancel", "1", "--signal", "USR2"], check=True)
+    out, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, out
+    first, second = runs(tmp_path)
+    assert (first.info.status, second.info.status) == ("KILLED", "FINISHED")
+    log = next((tmp_path / "outputs").glob("20*/0/job.log")).read_text()
+    assert log.index("SIGUSR2") < log.index("continues from")
+    assert log.count(" epoch 0:") == log.count(" epoch 39:") == 1
+    history = store(tmp_path).client.get_metric_history(second.info.run_id, "val/loss")
+    assert [point.step for point in history] == list(range(40))
+
+
+def test_what_runs_out_of_time_too_often_on_slurm_has_failed(slurm, tmp_path):
+    words = ("trainer.max_epochs=100000", "~trainer.callbacks.early_stopping")
+    process = start(tmp_path, "-m", *slurm, "hydra.launcher.max_num_timeout=0", *TINY, *words)
+    wait_for(lambda: list((tmp_path / "outputs" / "cells").glob("*/*/best.ckpt")))
+    subprocess.run(["scancel", "1", "--signal", "USR2"], check=True)
+    out, _ = process.communicate(timeout=120)
+    assert process.returncode == 1, out
+    assert "timed-out too many times" in out
+    assert "Traceback" not in out
+    [run] = runs(tmp_path)
+    assert run.info.status == "FAILED"
+    assert "timed-out too many times" in run.data.tags["error"]
 
 
 def test_ctrl_c_under_joblib(joblib, tmp_path):
