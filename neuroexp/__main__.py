@@ -9,7 +9,7 @@ from typing import Any
 import hydra
 from omegaconf import DictConfig
 
-from neuroexp import dispatch, display, launch, usage
+from neuroexp import dispatch, display, launch, rays, usage
 
 
 def main() -> None:
@@ -33,6 +33,7 @@ def main() -> None:
         code = code or 130
     except SystemExit as end:  # Hydra's, after it has said why
         code = end.code if isinstance(end.code, int) else 1
+    rays.end()
     dispatch.settle()
     rows = launch.results()
     if rows:

@@ -128,11 +128,15 @@ def _abandon(facts: dict[str, Any], result: Result) -> None:
 
 
 def settle() -> None:
-    """Give the jobs of this launch that were cut off without a word their result: killed."""
+    """Give the jobs of this launch that were cut off without a word their result: killed. A cluster's jobs go on."""
     place = launch.folder()
     if place is None:
         return
-    for path, facts in launch.unended(place):
+    unended = launch.unended(place)
+    if unended and launch.read(place / launch.LAUNCH)["cluster"]:
+        display.goes_on(len(unended))
+        return
+    for path, facts in unended:
         result = {"status": "killed", "run_id": facts.get("run_id")}
         _abandon(facts, result)
         seconds = time.time() - facts["began"]
@@ -185,7 +189,7 @@ def describe(cfg: DictConfig) -> Job:
         columns=tuple(name for name in dict.fromkeys((*VIEW, *typed())) if name in shown),
         logging=OmegaConf.to_container(hydra_config.job_logging, resolve=True),  # type: ignore[arg-type]
         bar=not sweeping or cfg.verbose,
-        parallel="joblib" in hydra_config.launcher._target_.lower(),
+        parallel=hydra_config.launcher._target_.endswith((".JoblibLauncher", ".RayLauncher")),
     )
 
 

@@ -94,6 +94,12 @@ def console() -> Console:
     return out
 
 
+def goes_on(jobs: int) -> None:
+    """Say that a launch has ended without its jobs."""
+    which = "1 job goes" if jobs == 1 else f"{jobs} jobs go"
+    console().print(f"\n{which} on in the cluster: python -m neuroexp.status shows them, scancel ends them.")
+
+
 def summary(rows: Sequence[Mapping[str, Any]]) -> None:
     """Print the table of a launch and how to open its runs in MLflow."""
     out = console()

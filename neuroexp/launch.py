@@ -15,6 +15,9 @@ from typing import Any
 
 from filelock import FileLock
 from hydra.experimental.callback import Callback
+from omegaconf import OmegaConf
+
+from neuroexp import rays
 
 LAUNCH, RUNNING, RESULT, PROGRESS, STOP, ALIVE = (
     "launch.json", "running.json", "result.json", "progress.json", "stop", "alive",
@@ -32,7 +35,10 @@ class Launch(Callback):
 
     def on_multirun_start(self, config: Any, **_: Any) -> None:
         """Describe a sweep before its first job."""
-        _describe(Path(config.hydra.sweep.dir).absolute(), _count(config))
+        cluster = config.hydra.launcher._target_.endswith(".SlurmLauncher")
+        _describe(Path(config.hydra.sweep.dir).absolute(), _count(config), cluster)
+        if config.hydra.launcher._target_.endswith(".RayLauncher"):
+            rays.begin(OmegaConf.to_container(config.hydra.launcher.ray.init, resolve=True))  # type: ignore[arg-type]
 
     def on_run_start(self, config: Any, **_: Any) -> None:
         """Describe a single run."""
@@ -40,7 +46,7 @@ class Launch(Callback):
             _describe(Path(config.hydra.run.dir).absolute(), None)
 
 
-def _describe(folder: Path, jobs: int | None) -> None:
+def _describe(folder: Path, jobs: int | None, cluster: bool = False) -> None:
     os.environ[FOLDER] = str(folder)
     folder.mkdir(parents=True, exist_ok=True)
     claim = FileLock(folder / ALIVE)  # held until this process ends, however it does
@@ -50,6 +56,7 @@ def _describe(folder: Path, jobs: int | None) -> None:
     facts = {
         "name": name(),
         "jobs": jobs,
+        "cluster": cluster,  # whose jobs go on when the launch ends
         "began": time.time(),
         "host": host,
         "claimant": f"launch:{host}:{folder / ALIVE}",

@@ -24,7 +24,8 @@ OURS = {
     "callbacks": set(),
     "tracking": {"views"},
     "views": set(),
-    "launch": set(),
+    "launch": {"rays"},
+    "rays": set(),
     "display": {"launch"},
     "ledger": set(),
     "job": {"ledger", "provenance", "targets", "tracking", "training"},
@@ -50,12 +51,12 @@ OURS = {
     "sync": {"job", "ledger", "tracking"},
     "status": {"display", "launch", "ledger"},
     "usage": set(),
-    "__main__": {"dispatch", "display", "launch", "usage"},
+    "__main__": {"dispatch", "display", "launch", "rays", "usage"},
 }
 # library -> the only places that know it
 LIBRARIES = {
     "hydra": {"__main__", "dispatch", "plan", "launch", "job", "targets", "training"},
-    "omegaconf": {"__main__", "dispatch", "plan", "job", "repeat", "training"},
+    "omegaconf": {"__main__", "dispatch", "launch", "plan", "job", "repeat", "training"},
     "mlflow": {"tracking"},
     "pytorch_lightning": {"training", "fold", "tasks", "callbacks"},
     "matplotlib": {"plots", "tasks"},
