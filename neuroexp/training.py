@@ -88,10 +88,11 @@ def train(job: Job, run: Run, cell: Cell) -> dict[str, float]:
             writer = csv.DictWriter(file, rows[0].keys())
             writer.writeheader()
             writer.writerows(rows)
+    from neuroexp import plots  # noqa: PLC0415 - matplotlib is needed once, at the end of a run
+
     (run.folder / "plots").mkdir(exist_ok=True)
     for name, figure in task.figures(fold, epochs.history).items():
-        # half the time of savefig, which draws once more to find a layout
-        figure.canvas.print_png(run.folder / "plots" / f"{name}.png", pil_kwargs={"compress_level": 1})
+        plots.write(figure, run.folder / "plots" / f"{name}.png")
     log.info("%s", scores)
     run.metrics(scores | {"time/outside_s": ready - began + time.perf_counter() - done})
     return scores

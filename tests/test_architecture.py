@@ -29,7 +29,7 @@ OURS = {
     "display": {"launch"},
     "ledger": set(),
     "job": {"ledger", "provenance", "targets", "tracking", "training"},
-    "training": {"callbacks", "cost", "job", "ledger", "memory", "provenance", "tracking"},
+    "training": {"callbacks", "cost", "job", "ledger", "memory", "plots", "provenance", "tracking"},
     "worker": {"job"},
     "provenance": {"__version__"},
     "typecheck": set(),
