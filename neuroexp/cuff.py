@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,15 @@ class Session:
     read: Callable[[str], Recording]  # from the name of a class, an entry of `classes`
     classes: tuple[str, ...] = CLASSES
     simulated: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Animals:
+    """Animals to train on and others to test on."""
+
+    name: str
+    train: tuple[Session, ...]
+    test: tuple[Session, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +72,36 @@ class Signatures:
         if not np.isfinite(self.windows).all():
             broken = int(np.flatnonzero(~np.isfinite(self.windows).all(axis=(1, 2)))[0])
             raise ValueError(f"{self.name}: signature {broken + 1} holds a value that is not finite")
+
+
+def joined(name: str, train: Sequence[Signatures], test: Sequence[Signatures]) -> Signatures:
+    """Return the signatures of several animals as one, those of `test` set aside for testing; facts are means over animals."""
+    parts = [*train, *test]
+    tested = np.repeat([False, True], [len(train), len(test)])
+    rests = [part.rest for part in parts if part.rest is not None]
+    facts = {fact: float(np.mean([part.facts[fact] for part in parts])) for fact in parts[0].facts}
+
+    def end_to_end(parts: Sequence[Signatures], rest: Signatures | None) -> Signatures:
+        low = np.cumsum([0] + [part.n_samples for part in parts])
+        stimuli = [part.stimulus if part.stimulus is not None else part.first for part in parts]
+        number = np.cumsum([0] + [int(stimulus.max()) + 1 for stimulus in stimuli])
+        return Signatures(
+            name=name,
+            sha256=hashlib.sha256("".join(part.sha256 for part in parts).encode()).hexdigest(),
+            rate_hz=parts[0].rate_hz,
+            windows=np.concatenate([part.windows for part in parts]),
+            label=np.concatenate([part.label for part in parts]),
+            first=np.concatenate([part.first + start for part, start in zip(parts, low, strict=False)]),
+            n_samples=int(low[-1]),
+            stimulus=np.concatenate([known + start for known, start in zip(stimuli, number, strict=False)]),
+            test=np.repeat(tested, [len(part.label) for part in parts]),
+            rest=rest,
+            classes=parts[0].classes,
+            simulated=any(part.simulated for part in parts),
+            facts=facts,
+        )
+
+    return end_to_end(parts, end_to_end(rests, None) if len(rests) == len(parts) else None)
 
 
 ARRAYS = ("windows", "label", "first", "stimulus")

@@ -88,6 +88,18 @@ def test_imports_follow_the_design(path):
             assert place in LIBRARIES[first], f"{place} imports {name}"
 
 
+EXPERIMENTS = sorted((ROOT / "experiments").rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_experiments_read_runs_back_and_train_nothing(path):
+    for name in imports(path):
+        first, *rest = name.split(".")
+        if first == "neuroexp" and rest:
+            assert rest[0] in {"__version__", "cost", "display", "provenance", "tracking"}, f"{path} imports {name}"
+        assert first not in {"mlflow", "pytorch_lightning"}, f"{path} imports {name}"
+
+
 def options(group: str) -> list[str]:
     folder = ROOT / "conf" / group
     return sorted(str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from neuroexp import segments, splits
-from neuroexp.cuff import GRID, Session, Signatures
+from neuroexp.cuff import GRID, Animals, Session, Signatures, joined
 from neuroexp.fold import Fold
 from neuroexp.preparation import Preprocessing, prepare
 
@@ -13,7 +13,7 @@ ORDERS = {"spatial": GRID.ravel(), "temporal": GRID.T.ravel()}  # contacts of a 
 
 
 def eng(
-    recording: Session | Signatures,
+    recording: Session | Animals | Signatures,
     window: int,
     step: int | None,
     fold: int,
@@ -33,10 +33,10 @@ def eng(
     told apart there is the recording, not the nerve. With CAPs these windows are the fold's control. Raises ValueError for
     another kind of recording, sampling rate or number of channels, or when a class has too little for the split.
     """
-    if not isinstance(recording, Session | Signatures):
+    if not isinstance(recording, Session | Animals | Signatures):
         name = getattr(recording, "name", recording)
         raise ValueError(
-            f"{name} is no recording of a nerve cuff: dataset=eng takes recording=eng_simulated, intan or signatures"
+            f"{name} is no recording of a nerve cuff: dataset=eng takes recording=eng_simulated, eng_rats, intan or signatures"
         )
     if step is not None:
         raise ValueError(f"step={step}: with dataset=eng windows follow the CAPs, so there is no step; leave it null")
@@ -49,6 +49,12 @@ def eng(
         raise ValueError(f"dataset.batch_size={batch_size} must be at least 1")
     if isinstance(recording, Session):
         recording = prepare(recording, preprocessing, window, rate_hz, cache)
+    elif isinstance(recording, Animals):
+        train, test = (
+            [prepare(session, preprocessing, window, rate_hz, cache) for session in sessions]
+            for sessions in (recording.train, recording.test)
+        )
+        recording = joined(recording.name, train, test)
     elif (recording.windows.shape[1], recording.rate_hz) != (window, rate_hz):
         raise ValueError(
             f"{recording.name}: its signatures are {recording.windows.shape[1]} samples at {recording.rate_hz:g} Hz, "

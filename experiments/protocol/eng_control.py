@@ -1,0 +1,46 @@
+"""ENG: CAPs of a stimulus on both sides of the split or not, and the control that never saw a nerve at work."""
+
+from __future__ import annotations
+
+from experiments import pictures
+from experiments.artefact import Artefact, main
+from experiments.cells import Cells, Source
+
+EXPERIMENT = "mobilescapenet/control"
+FACTORS = ("split", "dataset.windows")
+
+
+def make(source: Source) -> Artefact:
+    """Return macro F1 on CAPs and on windows at rest, under the paper's split and with whole stimuli held out."""
+    runs = source.runs(EXPERIMENT)
+    artefact = Artefact("protocol/eng_control", "Random against stimulus, and the resting control", runs=runs)
+    cells = Cells(runs, FACTORS)
+    artefact.missing = cells.missing(EXPERIMENT)
+    artefact.notes = [
+        "Each class is a recording of its own. A network that is trained and tested on windows at rest can only learn which "
+        "recording a window is from: what it scores above chance is not the nerve.",
+        "random is the paper's split over CAPs: every test stimulus has CAPs in training too.",
+    ]
+    if runs.empty:
+        return artefact
+    artefact.tables["eng_control"] = cells.summary(
+        ("test/macro_f1", "baseline/f1_chance", "control/macro_f1", "data/test_stimuli_seen_in_train")
+    )
+    groups = cells.scores.groupby(list(FACTORS))["test/macro_f1"]
+    means, spreads = (
+        values.unstack("split").rename({"cap": "CAPs", "rest": "windows at rest"})
+        for values in (groups.mean(), groups.std())
+    )
+    drawn = pictures.figure(artefact.title, 5, 3, artefact.simulated)
+    axes = drawn.subplots()
+    pictures.bars(axes, means, spreads)
+    chance = cells.scores["baseline/f1_chance"].mean()
+    axes.axhline(chance, color=pictures.GREY, lw=1, ls="--", label="by chance")
+    axes.set(ylabel="macro F1", ylim=(0, 1.05))
+    pictures.legend(drawn, axes)
+    artefact.figures["eng_control"] = drawn
+    return artefact
+
+
+if __name__ == "__main__":
+    main(make)

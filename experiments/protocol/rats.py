@@ -1,0 +1,48 @@
+"""Train on all rats but one, test on that one; beside it what a network reaches that has seen the rat."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from experiments import mobilescapenet, pictures
+from experiments.artefact import Artefact, main
+from experiments.cells import Cells, Source
+
+EXPERIMENT = "protocol/rats"
+
+
+def make(source: Source) -> Artefact:
+    """Return macro F1 on each rat, left out of training and not."""
+    runs = source.runs(EXPERIMENT)
+    artefact = Artefact("protocol/rats", "Across rats", runs=runs)
+    cells = Cells(runs, ("recording.train", "recording.test"))
+    have = set() if runs.empty else set(runs["recording.test"])
+    artefact.missing = [f"tested on rat {rat}" for rat in mobilescapenet.RATS if f"[{rat}]" not in have]
+    artefact.notes.append(
+        "Simulated rats have nerves drawn independently; what carries over between real ones is not known here."
+    )
+    if runs.empty:
+        return artefact
+    metrics = ["test/macro_f1", "test/accuracy", "baseline/f1_chance"]
+    table = cells.scores[["recording.test", *metrics]].rename(columns=lambda name: name.rpartition("/")[2])
+    table["rat"] = table.pop("recording.test").str.strip("[]")
+    known = source.runs(mobilescapenet.EXPERIMENT)
+    if not known.empty:
+        own = Cells(known[known["model"] == "mobilescapenet"], ("model",)).scores
+        table["same_rat"] = table["rat"].map(own.set_index(own["recording.rat"].astype(str))["test/macro_f1"])
+    artefact.tables["rats"] = table[["rat", *[name for name in table if name != "rat"]]]
+    drawn = pictures.figure("Macro F1 on a rat that was left out", 5.5, 3, artefact.simulated)
+    axes = drawn.subplots()
+    means = table.set_index("rat")[[name for name in ("macro_f1", "same_rat") if name in table]]
+    means = means.rename(columns={"macro_f1": "trained on the others", "same_rat": "trained on itself"})
+    means.index = pd.Index([f"rat {rat}" for rat in means.index])
+    pictures.bars(axes, means, means * float("nan"))
+    axes.axhline(table["f1_chance"].mean(), color=pictures.GREY, lw=1, ls="--", label="by chance")
+    axes.set(ylabel="macro F1", ylim=(0, 1.05))
+    pictures.legend(drawn, axes)
+    artefact.figures["rats"] = drawn
+    return artefact
+
+
+if __name__ == "__main__":
+    main(make)

@@ -1,0 +1,232 @@
+"""Tables and figures from finished runs: what they average, what they refuse, what they write."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ROOT
+
+from experiments import published
+from experiments.__main__ import artefacts
+from experiments.artefact import number, readable
+from experiments.cells import Cells, DifferError, settings, values
+
+
+def table(**columns):
+    """Runs with every combination of networks, windows, rats and folds; `columns` are further settings or scores."""
+    rows = [
+        {"model": model, "window": window, "recording.rat": rat, "fold": fold, "seed": 0, "trainer.max_epochs": 5}
+        for model in ("small", "large")
+        for window in (20, 60)
+        for rat in (4, 5, 6)
+        for fold in (0, 1)
+    ]
+    runs = pd.DataFrame(rows)
+    runs["recording_name"] = "simulated rat " + runs["recording.rat"].astype(str)
+    runs["model.width"] = runs["model"].map({"small": 1, "large": 2})
+    runs["test/f1"] = runs["recording.rat"] / 10 + runs["fold"] / 100 + (runs["model"] == "large") * 0.2
+    for name, column in columns.items():
+        runs[name] = column
+    return runs
+
+
+def test_folds_are_averaged_within_a_recording_and_recordings_counted():
+    summary = Cells(table(), ("model", "window")).summary(["test/f1"])
+    assert list(summary["n"]) == [3] * 4
+    row = summary[(summary["model"] == "small") & (summary["window"] == 20)].iloc[0]
+    rats = np.array([0.4, 0.5, 0.6]) + 0.005
+    assert (row["mean"], row["mean_sd"]) == pytest.approx((rats.mean(), rats.std(ddof=1)))
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("trainer.max_epochs", lambda runs: runs["fold"] + 5),
+        ("model.width", lambda runs: runs["fold"]),  # of one network
+        ("split", lambda runs: ["random", "blocked"] * (len(runs) // 2)),
+        ("window", None),
+    ],
+)
+def test_runs_that_differ_in_anything_but_fold_and_seed_are_not_averaged(name, change):
+    factors = ("model", "window") if change else ("model",)
+    runs = table() if change is None else table(**{name: change(table())})
+    with pytest.raises(DifferError, match=rf"differ in {name} \(.*, and would be averaged: choose"):
+        Cells(runs, factors)
+
+
+def test_settings_of_networks_may_differ_between_networks():
+    assert len(Cells(table(), ("model", "window")).scores) == 12
+
+
+def test_pairs_need_the_same_recordings_and_folds():
+    cells = Cells(table(), ("model", "window"))
+    paired = cells.paired("test/f1")
+    assert list(paired.columns) == ["large", "small"]
+    assert list(paired["large"] - paired["small"]) == pytest.approx([0.2] * 3)
+    runs = table()
+    lacking = runs[~((runs["model"] == "large") & (runs["recording.rat"] == 5) & (runs["fold"] == 1))]
+    with pytest.raises(ValueError, match="unpaired: large was not run on recording.rat=5, fold=1, seed=0, others were"):
+        Cells(lacking, ("model", "window")).paired("test/f1")
+
+
+def test_missing_cells_are_named():
+    runs = pd.DataFrame(
+        {"model": ["mldcnn"], "window": [20], "step": [10], "fold": 0, "seed": 0, "recording_name": "x"}
+    )
+    lines = Cells(runs, ("model", "window", "step")).missing("mldrsnet/window_step")
+    assert lines[0].startswith("mldrsnet: no run of 20 of 20 cells (window=20 step=10;")
+    assert lines[1].startswith("mldcnn: no run of 19 of 20 cells (window=20 step=20;")
+
+
+def test_sweeps_are_read_as_hydra_reads_them():
+    assert values("20,60") == ["20", "60"]
+    assert values("range(10,60,10)") == ["10", "20", "30", "40", "50"]
+    assert values("7") == ["7"]
+
+
+def test_settings_are_the_scientific_ones_named_once():
+    config = {"window": 20, "fold": 1, "seed": 3, "recording": {"rat": 6, "cache": "x"}, "output": "somewhere"}
+    config["dataset"] = {"window": 20, "fold": 1, "recording": {"rat": 6}, "order": "spatial"}
+    assert settings(config) == {"window": 20, "recording.rat": 6, "dataset.order": "spatial"}
+
+
+def test_ours_stands_beside_the_published_number():
+    scores = pd.DataFrame(
+        {
+            "model": ["a", "a", "b", "b"],
+            "recording.rat": [4, 5, 4, 5],
+            "window": 100,
+            "test/f1": [0.8, 0.6, 0.5, 0.5],
+        }
+    )
+    fact = {"where": "Table", "window": 100, "step": np.nan, "condition": "", "unit": "", "note": "", "sd": np.nan}
+    facts = [
+        fact | {"model": "a", "metric": "test/f1", "value": 0.75, "sd": 0.1},
+        fact | {"model": "a", "metric": "test/f1", "value": 0.6, "sd": 0.05, "condition": "recording.rat=4"},
+        fact | {"model": "a - b", "metric": "test/f1", "value": 10, "unit": "%"},
+        fact | {"model": "a / b", "metric": "test/f1", "value": 35, "unit": "%"},
+        fact | {"model": "a", "metric": "sd test/f1", "value": 0.1},
+        fact | {"model": "c", "metric": "test/f1", "value": 0.5},
+    ]
+    found = published.beside(scores, pd.DataFrame(facts))
+    assert list(found["ours"])[:5] == pytest.approx([0.7, 0.8, 20, 40, 0.2 / np.sqrt(2)])
+    assert np.isnan(found["ours"].iloc[5])
+    assert list(found["difference"])[:3] == pytest.approx([-0.05, 0.2, 10])
+    assert list(found["within_sd"]) == ["yes", "no", "", "", "", ""]
+    assert list(found["n"]) == [2, 1, 2, 2, 2, 0]
+
+
+def test_every_published_number_belongs_to_an_artefact_that_shows_it():
+    facts = pd.read_csv(published.FILE)
+    shown = {name.partition("/")[::2] for name in artefacts()}
+    assert {tuple(pair) for pair in facts[["paper", "artefact"]].drop_duplicates().itertuples(index=False)} <= shown
+    assert facts["value"].notna().all()
+    for paper, artefact in facts[["paper", "artefact"]].drop_duplicates().itertuples(index=False):
+        assert len(published.read(paper, artefact))
+    with pytest.raises(ValueError, match="has nothing of mldrsnet/nonsense"):
+        published.read("mldrsnet", "nonsense")
+
+
+def test_numbers_are_written_for_a_reader():
+    written = [number(value) for value in (0.84, 0.8412, 15.38, 198.43, 91837635.0, 67843, 4, 1e-5, np.nan, "a", None)]
+    assert written == ["0.84", "0.841", "15.4", "198", "91,837,635", "67,843", "4", "1e-05", "", "a", ""]
+    shown = readable(pd.DataFrame({"f1": [0.5, 0.25], "f1_sd": [0.125, np.nan], "n": [3, 1]}))
+    assert shown.to_dict("list") == {"f1": ["0.50 ± 0.125", "0.25"], "n": ["3", "1"]}
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory) -> Path:
+    """A store with a small part of two experiments."""
+    folder = tmp_path_factory.mktemp("swept")
+    small = ("trainer=smoke", "fold=0")
+    hdsemg = ("recording.subject=1,2,3", "recording.duration_s=12", "recording.units=4", "window=20", "step=50")
+    eng = ("recording.rat=6", "recording.duration_s=14")
+    for words in (
+        ("experiment=mldrsnet/window_step", "model=mldcnn,mtdcnn", *hdsemg, *small),
+        ("experiment=mobilescapenet/model_comparison", "model=engnet,lstm", *eng, *small),
+    ):
+        done = python(folder, "neuroexp", *words)
+        assert done.returncode == 0, done.stdout
+    return folder
+
+
+def python(folder: Path, module: str, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", module, *words],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+
+
+def test_one_artefact_says_what_it_was_made_of_and_what_is_missing(swept):
+    done = python(swept, "experiments.mldrsnet.window_step")
+    assert done.returncode == 0, done.stdout
+    assert "Warning" not in done.stdout
+    text = " ".join(done.stdout.split())
+    assert "6 runs on 3 recordings: simulated S1 30% MVC, simulated S2 30% MVC, simulated S3 30% MVC" in text
+    assert "mldcnn: no run of 19 of 20 cells" in text
+    folder = swept / "outputs" / "paper" / "mldrsnet" / "window_step"
+    names = {path.name for path in folder.iterdir()}
+    assert {"window_step.csv", "window_step.md", "window_step.tex", "window_step.png", "window_step.pdf"} <= names
+    assert len(pd.read_csv(folder / "runs.csv")) == 6
+    cells = pd.read_csv(folder / "cells.csv")
+    assert set(cells["n"]) == {3}
+    assert "\\begin{tabular}" in (folder / "window_step.tex").read_text()
+
+
+def test_runs_of_another_length_are_refused_until_one_is_chosen(swept):
+    words = (
+        "experiment=mldrsnet/window_step",
+        "model=mldcnn",
+        "window=20",
+        "step=50",
+        "fold=1",
+        "recording.duration_s=12",
+    )
+    done = python(swept, "neuroexp", *words, "recording.units=3", "trainer=smoke")
+    assert done.returncode == 0, done.stdout
+    refused = python(swept, "experiments.mldrsnet.window_step")
+    assert refused.returncode == 1
+    assert refused.stdout == (
+        "the runs differ in recording.units (3, 4), and would be averaged: choose, for instance with recording.units=3\n"
+    )
+    narrowed = python(swept, "experiments.mldrsnet.window_step", "recording.units=4")
+    assert narrowed.returncode == 0, narrowed.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("window",), "'window' is no SETTING=VALUE"),
+        (("tracking.uri=sqlite:///nowhere.db",), "sqlite:///nowhere.db is not there: run an experiment first"),
+        (("nonsense=3",), "nonsense is no setting of the runs of mldrsnet/window_step"),
+    ],
+)
+def test_mistakes_get_one_sentence(swept, words, sentence):
+    done = python(swept, "experiments.mldrsnet.window_step", *words)
+    assert done.returncode == 1
+    assert done.stdout.startswith(sentence)
+    assert done.stdout.count("\n") == 1
+
+
+def test_the_report_is_one_page_with_everything(swept):
+    done = python(swept, "experiments", "recording.duration_s=12,14")
+    assert done.returncode == 0, done.stdout
+    assert "Warning" not in done.stdout
+    page = (swept / "outputs" / "paper" / "report.html").read_text()
+    for name in artefacts():
+        assert f'id="{name}"' in page
+    assert "http" not in page.replace("http-equiv", "")  # nothing is fetched
+    assert "<script" not in page
+    assert page.count('class="simulated"') >= 2
+    assert "91,837,635" in page
+    assert "the runs differ in recording.units" in page  # what could not be made says why, the rest is there
