@@ -41,6 +41,17 @@ KEY, SWEEP, DONE = "neuroexp.key", "sweep", "neuroexp.tested"
 UID, CLAIMANT, ALIVE = "neuroexp.record", "neuroexp.claimant", "neuroexp.alive"
 VIEW = "neuroexp-"  # and the sweep's name: the key of its saved view
 VIEWS_KEPT = 30  # MLflow takes no more than forty, and people save their own
+NOTE = "mlflow.note.content"  # what MLflow shows as an experiment's description
+DESCRIPTION = """\
+One run is one training. The saved views (top right) show the runs of one sweep each, best first; their second tab has
+charts over the cells of the sweep. Tick two or more runs and press Compare for parallel coordinates.
+
+- `test/...`: scores of the test part, at the epoch with the lowest validation loss; `spread/...`: over motor units
+- `baseline/...`: what a predictor without knowledge reaches; `data/...`: what the split gave away
+- `control/...`: what the network makes of windows from between the stimuli, which is the recording, not the nerve
+- `cost/...` and `time/...`: measured on the machine that environment.json names
+- pictures: under Artifacts, in `plots`
+"""
 FLUSH_S = 1.0
 BEAT_S, STALE_S = 60.0, 600.0  # a run on another machine that says nothing for so long is dead
 
@@ -261,7 +272,10 @@ class Store:
         with contextlib.suppress(StoreError), reaching(self.uri):
             view = saved_view(sweep, parameters, scores)
             self.client.set_experiment_tag(self.experiment_id, prefix + sweep, view)
-            ours = sorted(key for key in self.client.get_experiment(self.experiment_id).tags if key.startswith(prefix))
+            known = self.client.get_experiment(self.experiment_id).tags
+            if NOTE not in known:  # else somebody may have written it
+                self.client.set_experiment_tag(self.experiment_id, NOTE, DESCRIPTION)
+            ours = sorted(key for key in known if key.startswith(prefix))
             for old in ours[:-VIEWS_KEPT]:  # a sweep's name starts with its time
                 self.client.delete_experiment_tag(self.experiment_id, old)
             self._views.add(sweep)
