@@ -24,6 +24,7 @@ class Recording:
     grid: NDArray[np.int64] | None = None  # (row, column) -> channel, -1 for no electrode; rows along the fibres
     spike_trains: tuple[NDArray[np.int64], ...] = ()  # one array of increasing, 0-based samples per motor unit
     force: NDArray[np.float32] | None = None  # (time,), percent of the maximum voluntary contraction
+    pnr_db: tuple[float, ...] = ()  # pulse-to-noise ratio of each motor unit, where a decomposition says so
     simulated: bool = False
     remedy: str = "leave it out with recording.discard_channels"  # for a broken channel, continued with =[numbers]
 

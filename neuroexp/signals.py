@@ -176,3 +176,18 @@ def shift(trains: Sequence[NDArray[np.int64]], lags: NDArray[np.int64], n_sample
     """Return the trains moved by their lags in samples; a discharge that leaves the signal is dropped."""
     moved = [train + lag for train, lag in zip(trains, lags, strict=True)]
     return [train[(train >= 0) & (train < n_samples)] for train in moved]
+
+
+def pulse_to_noise_db(source: NDArray[np.floating], discharges: NDArray[np.int64], max_lag: int = 0) -> float:
+    """Return how far a motor unit's pulses stand out of its innervation pulse train (time,), in dB.
+
+    Mean square at the discharges over that elsewhere (Holobar, Minetto and Farina, J Neural Eng 11, 2014), at the lag of up
+    to `max_lag` samples at which the pulses are: exports may move discharges and train against one another.
+    """
+    power = np.asarray(source, dtype=np.float64) ** 2
+    lags = range(-max_lag, max_lag + 1)
+    places = [np.clip(discharges + lag, 0, len(power) - 1) for lag in lags]
+    at = np.zeros(len(power), dtype=bool)
+    at[max(places, key=lambda place: power[place].mean())] = True
+    with np.errstate(divide="ignore", invalid="ignore"):  # a train of nothing but pulses has no noise
+        return float(10 * np.log10(power[at].mean() / power[~at].mean()))

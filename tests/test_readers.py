@@ -30,6 +30,7 @@ def test_otb_round_trip(short, tmp_path):
     assert np.array_equal(read.force, short.force)
     assert (read.rate_hz, read.name) == (2048, "a")
     assert read.grid.shape == (13, 5)
+    assert read.pnr_db == (np.inf,) * 4  # the sources written here are the discharges themselves
 
 
 def test_otb_sample_recording_is_as_described(sample_recording):
@@ -38,6 +39,7 @@ def test_otb_sample_recording_is_as_described(sample_recording):
     assert [len(train) for train in read.spike_trains] == [137, 154, 197, 293, 292]
     assert read.sha256 == fetch.SHA256
     assert read.force.max() > 20
+    assert [round(pnr) for pnr in read.pnr_db] == [31, 32, 26, 25, 27]  # dB
 
 
 def test_otb_grid_puts_alike_channels_beside_each_other(sample_recording):
@@ -68,6 +70,13 @@ def test_demuse_single_unit_loses_its_cell(short, tmp_path):
     read = demuse.read(str(write_demuse(tmp_path / "a.mat", short, MUPulses=pulses)))
     assert np.array_equal(read.spike_trains[0], short.spike_trains[0])
     assert len(read.spike_trains) == 1
+
+
+def test_demuse_tells_the_pulse_to_noise_ratio(short, tmp_path):
+    path = write_demuse(tmp_path / "a.mat", short, PNR=np.array([[31.0, 32.5, 33.0, 38.0]]))
+    assert demuse.read(str(path)).pnr_db == (31.0, 32.5, 33.0, 38.0)
+    assert demuse.read(str(path), discard_units=[2]).pnr_db == (31.0, 33.0, 38.0)
+    assert demuse.read(str(write_demuse(tmp_path / "b.mat", short))).pnr_db == ()
 
 
 def test_demuse_crops(short, tmp_path):

@@ -85,3 +85,11 @@ def test_shift_drops_what_leaves_the_signal():
     assert moved.tolist() == [3, 8]
     [moved] = signals.shift([np.array([0, 5, 98])], np.array([-1]), 100)
     assert moved.tolist() == [4, 97]
+
+
+@pytest.mark.parametrize("lag", [0, 8])
+def test_pulse_to_noise_ratio_of_known_powers(lag):
+    source = np.full(10_000, 0.1)
+    discharges = np.arange(50, 9_900, 100)
+    source[discharges - lag] = 10.0
+    assert signals.pulse_to_noise_db(source, discharges, max_lag=20) == pytest.approx(40)  # 10 log10(10^2 / 0.1^2)

@@ -64,6 +64,7 @@ def hdsemg(
         trains = signals.shift(trains, lags, n_samples)
     labels = label(trains, starts, window, step)
     overlapping, samples_seen = segments.overlap_audit(n_samples, starts, window, parts.train, parts.test)
+    decomposed = {"pnr_db": float(np.mean(recording.pnr_db))} if np.isfinite(recording.pnr_db).any() else {}
     used = np.concatenate([parts.train, parts.validation, parts.test])
     return Fold(
         signal=signal,
@@ -81,6 +82,7 @@ def hdsemg(
             "test_windows_overlapping_train": overlapping,
             "test_samples_seen_in_train": samples_seen,
             "mean_absolute_lag_ms": float(np.abs(lags).mean() * 1000 / rate_hz),
+            **decomposed,
         },
         source=recording.with_spike_trains(trains),
     )

@@ -39,6 +39,7 @@ def read(
     pulses = _pulses(file)
     units = keep(len(pulses), discard_units, "motor unit", file.name) if pulses else ()
     trains = [pulses[unit] - 1 for unit in units]  # MATLAB counts from 1
+    pnr = np.asarray(file.contents.get("PNR", [])).ravel()
     force = _force(file, len(signal))
     if crop:
         low, high = _interval(file, len(signal), rate_hz)
@@ -51,6 +52,7 @@ def read(
         sha256=file.sha256,
         grid=without_channels(grid, channels),
         spike_trains=tuple(trains),
+        pnr_db=tuple(float(pnr[unit]) for unit in units) if len(pnr) == len(pulses) else (),
         force=force,
     )
 

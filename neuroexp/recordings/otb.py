@@ -12,10 +12,13 @@ from numpy.typing import NDArray
 
 from neuroexp.matfile import load
 from neuroexp.recording import Recording, keep, without_channels
+from neuroexp.signals import pulse_to_noise_db
 
 CHANNEL = re.compile(r"\((\d+)\)\s*\[[uµ]V\]$")
 SPIKES = re.compile(r"^(?:[\d\s-]*-\s*)?decomposition of ", re.IGNORECASE)
+SOURCES = re.compile(r"^(?:[\d\s-]*-\s*)?source for decomposition of ", re.IGNORECASE)
 FORCE = re.compile(r"(?:acquired data|performed path|force|torque).*\[\s*%", re.IGNORECASE)
+MAX_LAG = 20  # samples between pulses and discharges in one file; 8 in the openhdemg project's sample
 # Serpentine numbering: electrode 1 next to the missing corner (row 0, column 0), down the first column, up the second.
 GRID_13X5 = re.compile(r"GR0[48]MM1305")
 
@@ -43,13 +46,20 @@ def read(
     channels = keep(len(emg), discard_channels, "channel", file.name)
     units = keep(len(spikes), discard_units, "motor unit", file.name)
     grid = _grid(descriptions[emg[0]], len(emg))
+    trains = [_train(file.name, unit + 1, columns[:, spikes[unit]]) for unit in units]
+    sources = [i for i, text in enumerate(descriptions) if SOURCES.search(text)]
+    pnr_db = []
+    if len(sources) == len(spikes):
+        pairs = zip(units, trains, strict=True)
+        pnr_db = [pulse_to_noise_db(columns[:, sources[u]], train, MAX_LAG) for u, train in pairs if len(train)]
     return Recording(
         name=Path(file.name).stem,
         signal=np.ascontiguousarray(columns[:, np.array(emg)[channels]], dtype=np.float32),
         rate_hz=rate_hz,
         sha256=file.sha256,
         grid=None if grid is None else without_channels(grid, channels),
-        spike_trains=tuple(_train(file.name, unit + 1, columns[:, spikes[unit]]) for unit in units),
+        spike_trains=tuple(trains),
+        pnr_db=tuple(pnr_db),
         force=np.ascontiguousarray(columns[:, force[0]], dtype=np.float32) if force else None,
     )
 
