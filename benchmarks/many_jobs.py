@@ -14,7 +14,8 @@ from pathlib import Path
 
 from benchmarks.survival import children, sweep
 from neuroexp.launch import results
-from neuroexp.tracking import Store, new_record
+from neuroexp.record import new_record
+from neuroexp.tracking import Store
 
 TINY = ("recording.duration_s=12", "recording.units=4", "window=20", "step=50", "trainer=smoke")
 

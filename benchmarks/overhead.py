@@ -26,9 +26,10 @@ from neuroexp.callbacks import Epochs
 from neuroexp.datasets.hdsemg import hdsemg
 from neuroexp.fold import Fold
 from neuroexp.models.mldcnn import MLDCNN
+from neuroexp.record import Run, new_record
 from neuroexp.recordings import hdsemg_simulated
 from neuroexp.tasks.decomposition import Decomposition
-from neuroexp.tracking import Run, Store, new_record
+from neuroexp.tracking import Store
 
 EPOCHS, WINDOW = 10, 60
 

@@ -19,7 +19,8 @@ from neuroexp import provenance, targets
 from neuroexp.ledger import Cell, Record, claimed, discard
 
 if TYPE_CHECKING:
-    from neuroexp.tracking import Run, Store
+    from neuroexp.record import Run
+    from neuroexp.tracking import Store
 
 log = logging.getLogger(__name__)  # to the job's log
 FILES = "files"  # of a run, in the job's folder until the store has taken them
@@ -75,7 +76,7 @@ def run(job: Job, started: Callable[[str], None] = lambda run_id: None) -> Resul
 
 
 def _run(job: Job, result: Result, started: Callable[[str], None]) -> None:
-    from neuroexp.tracking import Run, StoreError, new_record, open_store  # noqa: PLC0415 - --help must not wait for it
+    from neuroexp.tracking import StoreError, open_store  # noqa: PLC0415 - --help must not wait for it
     from neuroexp.training import train  # noqa: PLC0415
 
     tracking, experiment = job.config["tracking"], job.config["experiment"]
@@ -89,21 +90,11 @@ def _run(job: Job, result: Result, started: Callable[[str], None]) -> None:
         store, result["unsent"] = None, str(error)
         log.warning("%s", error)
     with cell.claim() as mine:
-        while True:
-            found = _found(job, cell, store, key) if mine else _occupied(cell)
-            if found is not None:
-                result |= found
-                return
-            record = new_record(key, job.name, job.launch, job.parameters, provenance.revision())
-            record["tags"] |= {
-                "neuroexp.condition": provenance.condition_key(job.config),
-                "neuroexp.claimant": cell.claimant(),
-                "neuroexp.alive": str(time.time()),
-            }
-            run = Run(store, record, job.folder / FILES)
-            if store is None or run.run_id is None or _stays(store, key, cell, run):
-                break
-            time.sleep(random.uniform(0.2, 2))  # should both have withdrawn, one comes back first
+        begun = _begin(job, cell, store, key, mine)
+        if isinstance(begun, dict):
+            result |= begun
+            return
+        run = begun
         if run.run_id is not None:
             result["run_id"] = run.run_id
             started(run.run_id)
@@ -135,6 +126,26 @@ def _run(job: Job, result: Result, started: Callable[[str], None]) -> None:
             result["unsent"] = run.problem or result.get("unsent")
     if store is not None:
         store.save_view(job.launch, job.columns, job.config["report"])
+
+
+def _begin(job: Job, cell: Cell, store: Store | None, key: str, mine: bool) -> Run | Result:
+    """Begin the run of a cell, or return the result of a cell that needs none."""
+    from neuroexp.record import Run, new_record  # noqa: PLC0415 - as above
+
+    while True:
+        found = _found(job, cell, store, key) if mine else _occupied(cell)
+        if found is not None:
+            return found
+        record = new_record(key, job.name, job.launch, job.parameters, provenance.revision())
+        record["tags"] |= {
+            "neuroexp.condition": provenance.condition_key(job.config),
+            "neuroexp.claimant": cell.claimant(),
+            "neuroexp.alive": str(time.time()),
+        }
+        run = Run(store, record, job.folder / FILES)
+        if store is None or run.run_id is None or _stays(store, key, cell, run):
+            return run
+        time.sleep(random.uniform(0.2, 2))  # should both have withdrawn, one comes back first
 
 
 def _occupied(cell: Cell) -> Result:

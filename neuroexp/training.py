@@ -25,7 +25,7 @@ from neuroexp.callbacks import EpochBar, Epochs, Progress, Resume
 if TYPE_CHECKING:
     from neuroexp.job import Job
     from neuroexp.ledger import Cell
-    from neuroexp.tracking import Run
+    from neuroexp.record import Run
 
 log = logging.getLogger(__name__)
 

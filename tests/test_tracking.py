@@ -13,7 +13,8 @@ import pytest
 from neuroexp import provenance
 from neuroexp.job import deliver
 from neuroexp.ledger import Cell
-from neuroexp.tracking import Run, Store, StoreError, new_record
+from neuroexp.record import Run, new_record
+from neuroexp.tracking import Store, StoreError
 from neuroexp.tracking import open_store as open_tracking
 
 
@@ -145,7 +146,8 @@ def test_a_deleted_experiment_is_named(uri, tmp_path):
 
 def test_four_workers_open_a_fresh_store_at_once(uri, tmp_path):
     script = (
-        "import sys; from pathlib import Path; from neuroexp.tracking import Run, Store, new_record\n"
+        "import sys; from pathlib import Path\n"
+        "from neuroexp.record import Run, new_record; from neuroexp.tracking import Store\n"
         "store = Store(sys.argv[1], sys.argv[2], 'scratch')\n"
         "run = Run(store, new_record(sys.argv[3], 'name', 'sweep', {'window': 20}, {}), Path(sys.argv[2], sys.argv[3]))\n"
         "run.dataset('the same', '0123456789abcdef0', {}); run.metrics({'test/f1': 1.0}); run.end('FINISHED')\n"
