@@ -10,7 +10,8 @@ run: .venv/ready
 # Every table and figure, narrowed to what two cores train in 45 minutes; take a setting away for more of the grid. A sweep
 # that fails leaves its cells out of the report, and make goes on with the next one.
 SHORT := trainer.max_epochs=10 optimizer.lr=1e-3 fold=0
-HDSEMG := experiment=mldrsnet/window_step recording.mvc=10,30,50 recording.duration_s=10 trainer.precision=bf16-mixed $(SHORT)
+HDSEMG := experiment=mldrsnet/window_step recording.mvc=10,30,50 recording.duration_s=10 trainer.precision=bf16-mixed \
+	dataset.batch_size=16 $(SHORT)
 paper: .venv/ready
 	-$(RUN) -m neuroexp $(HDSEMG) model=mldcnn,mtdcnn window=20,140 step=10,50
 	-$(RUN) -m neuroexp $(HDSEMG) model=mldrsnet window=20 step=10,50

@@ -36,7 +36,7 @@ def artefacts() -> dict[str, Callable[[Source], Artefact]]:
 
 def failed(name: str, error: Exception) -> Artefact:
     """Return what stands in the place of an artefact that could not be made."""
-    return Artefact(name, name, missing=[f"not made: {error}"], computed=True)
+    return Artefact(name, name, missing=[f"not made: {error}"])
 
 
 def main() -> None:
@@ -51,7 +51,10 @@ def main() -> None:
         for name in track(makers, "artefacts", console=Console(stderr=True), transient=True):
             try:
                 made.append(makers[name](source))
-            except ValueError as error:  # runs that must not be averaged: the others are made
+            except (
+                ValueError,
+                KeyError,
+            ) as error:  # runs that must not be averaged, or lack a score: the others are made
                 made.append(failed(name, error))
             write(made[-1], out)
         page = out / "report.html"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from neuroexp import display
 from neuroexp.tracking import StoreError
 
 OUT = Path("outputs/paper")
+SUFFIXES = (".csv", ".md", ".tex", ".png", ".pdf")
 USAGE = """[SETTING=VALUE[,VALUE] ...] [tracking.uri=URI] [out=FOLDER]
 
 Settings narrow the runs, such as recording.subject=1,2 or trainer.max_epochs=100."""
@@ -42,7 +44,7 @@ class Artefact:
     @property
     def simulated(self) -> bool:
         """Whether any of its numbers comes from a simulation."""
-        return not self.runs.empty and bool(self.runs["recording"].str.contains("simulated").any())
+        return not self.runs.empty and bool(self.runs["recording_name"].str.startswith("simulated").any())
 
     @property
     def recordings(self) -> str:
@@ -60,21 +62,26 @@ class Artefact:
             return "computed from the networks themselves" if self.computed else "no runs"
         commits = sorted({str(commit)[:8] for commit in self.runs["commit"] if commit})
         revision = f", revision {', '.join(commits)}" if commits else ""
-        return f"{len(self.runs)} runs on {self.recordings}{revision}"
+        epochs = sorted(self.runs["trainer.max_epochs"].unique())
+        length = f", at most {' or '.join(map(str, epochs))} epochs"
+        return f"{len(self.runs)} runs{length}, on {self.recordings}{revision}"
 
 
 def write(artefact: Artefact, out: Path) -> list[Path]:
     """Write an artefact's tables (CSV, Markdown, LaTeX) and figures (PNG, PDF) into `out`/its name; return the files."""
     folder = out / artefact.name
     folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.iterdir():  # of an earlier time, which had other tables perhaps
+        if path.suffix in SUFFIXES:
+            path.unlink()
     files = []
     for name, table in artefact.tables.items():
         shown = readable(table)
-        caption = f"{artefact.title} ({artefact.provenance})"
+        caption = f"{artefact.title}{', simulated' * artefact.simulated} ({artefact.provenance})"
         texts = {
             "csv": table.to_csv(index=False),
-            "md": f"{shown.to_markdown(index=False)}\n\n{caption}\n",
-            "tex": shown.to_latex(index=False, escape=True, caption=caption, na_rep="--"),
+            "md": f"{shown.to_markdown(index=False, disable_numparse=True)}\n\n{caption}\n",
+            "tex": shown.to_latex(index=False, escape=True, caption=re.sub(r"([%_&#$])", r"\\\1", caption)),
         }
         for suffix, text in texts.items():
             files.append(folder / f"{name}.{suffix}")
@@ -117,7 +124,7 @@ def number(value: Any) -> str:
     size = abs(value)
     if size >= 1000:
         return f"{value:,.0f}"
-    if 0 < size < 0.001:
+    if 1e-12 < size < 0.001:  # below: what rounding leaves of 0
         return f"{value:.0e}"
     text = f"{value:.3f}" if size < 10 else f"{value:.1f}" if size < 100 else f"{value:.0f}"
     return text[:-1] if size < 10 and text.endswith("0") else text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,8 +15,22 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from neuroexp import provenance
-from neuroexp.tracking import Store
+from neuroexp.tracking import Store, experiments
 
+SETTINGS = (
+    "dataset",
+    "recording",
+    "model",
+    "split",
+    "label",
+    "trainer",
+    "optimizer",
+    "task",
+    "window",
+    "step",
+    "fold",
+    "seed",
+)
 REPEATED = ("fold", "seed")  # what runs of one cell may differ in
 GROUPS = ("dataset", "recording", "model", "split", "label", "trainer", "optimizer")  # chosen by name
 RECORDINGS = ("recording.subject", "recording.mvc", "recording.rat", "recording.path")
@@ -42,25 +57,31 @@ class Source:
         `run_id`, `name`, `recording_name`, `commit`. Empty when there are none. Raises StoreError when the store does not
         answer.
         """
+        if experiment not in experiments(self.uri):
+            return pd.DataFrame()
         store = Store(self.uri, self.artifacts, experiment)
         rows, configs = [], {}
         for row in store.runs():
             condition = row.get("tag.neuroexp.condition", row["run_id"])
             if condition not in configs:  # runs that differ in fold and seed alone share the rest
                 configs[condition] = settings(yaml.load(store.text(row["run_id"], "config.yaml"), LOADER))
-            tags = {"commit": row.get("tag.mlflow.source.git.commit", ""), "key": row["tag.neuroexp.key"]}
+            tags = {"commit": row.get("tag.mlflow.source.git.commit", ""), "sweep": row.get("tag.sweep", "")}
             kept = {name: value for name, value in row.items() if not name.startswith("tag.")}
             numbers = {name: int(kept[name]) for name in REPEATED}
             rows.append(kept | configs[condition] | numbers | tags)  # what was typed is text in MLflow
         table = pd.DataFrame(rows)
         if table.empty:
             return table
-        table = table.drop_duplicates(["key"])  # newest first
-        for name, values in self.only.items():
-            if name not in table:
+        science = [name for name in table if is_setting(name)]
+        table = table.drop_duplicates([*science, *REPEATED])  # newest first: of another version of this package, say
+        for name, wanted in self.only.items():
+            if name in table:
+                table = table[table[name].map(lambda value: any(same(value, word) for word in wanted))]  # noqa: B023
+            elif name.split(".")[0] not in SETTINGS:
                 raise ValueError(f"{name} is no setting of the runs of {experiment}")
-            table = table[table[name].map(str).isin(values)]
-        return table.reset_index(drop=True)
+            else:  # of another kind of recording or network than these runs have
+                table = table.iloc[:0]
+        return table.dropna(axis=1, how="all").reset_index(drop=True)
 
     def machine(self, experiment: str, run_id: str) -> str:
         """Return on what a run was trained."""
@@ -70,18 +91,34 @@ class Source:
 
 
 def per_recording(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return what is known of each recording, whatever was trained on it: a row each, means over all runs."""
-    if runs.empty:
-        return pd.DataFrame(columns=["recording_name"])
-    keys = ["recording_name", *(name for name in RECORDINGS if name in runs and runs[name].notna().all())]
-    numbers = runs.select_dtypes("number").columns.difference(keys)
-    return runs.groupby(keys)[list(numbers)].mean().reset_index()
+    """Return what is known of each recording, whatever was trained on it: a row each.
+
+    Raises DifferError when recordings of one name were made or prepared differently.
+    """
+    trained = ("model", "split", "label", "trainer", "optimizer", "window", "step")
+    scores = Cells(runs, tuple(name for name in trained if name in runs)).scores
+    keys = [name for name in RECORDINGS if name in scores]
+    numbers = scores.select_dtypes("number").columns.difference([*keys, "window", "step", "runs"])
+    return scores.groupby(keys)[list(numbers)].mean().reset_index() if keys and len(scores) else scores.iloc[:0]
+
+
+def same(value: Any, word: str) -> bool:
+    """Return whether a setting has the value that a word names; 1, 1.0 and True are not told apart by how they are written."""
+    try:
+        return float(value) == float(word)
+    except (TypeError, ValueError):
+        return str(value).lower() == word.lower()
+
+
+def is_setting(name: str) -> bool:
+    """Return whether a column of runs is a setting, not a score."""
+    return name in (*GROUPS, "window", "step") or ("." in name and "/" not in name)
 
 
 def settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the scientific part of a resolved configuration as dotted names and plain values, without fold and seed."""
     flat = dict(_flat(provenance.science(config)))
-    copies = {name for name in flat if name.partition(".")[2] in flat}  # dataset.window is window, seen from elsewhere
+    copies = {name for name in flat if name.partition(".")[0] in ("dataset", "task") and name.partition(".")[2] in flat}
     return {name: value for name, value in flat.items() if name not in copies and name not in REPEATED}
 
 
@@ -113,7 +150,7 @@ class Cells:
         if self.runs.empty:
             return
         free = {*self.factors, *self.recordings, *REPEATED}
-        science = [name for name in self.runs if self._is_setting(name) and name not in free]
+        science = [name for name in self.runs if is_setting(name) and name not in free]
         for name in science:
             group = name.split(".")[0]
             if group in self.factors:  # settings of a network may differ between networks
@@ -122,9 +159,6 @@ class Cells:
                     self._refuse(name, self.runs[self.runs[group] == counts.idxmax()], f" of {counts.idxmax()}")
             elif self.runs[name].nunique(dropna=False) > 1:
                 self._refuse(name, self.runs, "")
-
-    def _is_setting(self, name: str) -> bool:
-        return name in (*GROUPS, "window", "step") or ("." in name and "/" not in name)
 
     def _refuse(self, name: str, runs: pd.DataFrame, whose: str) -> None:
         values = sorted(map(str, runs[name].unique()))
@@ -161,21 +195,29 @@ class Cells:
                             "n": len(values),
                         }
                     )
-        return pd.DataFrame(rows, columns=[*self.factors, "score", "mean", "mean_sd", "n"])
+        return pd.DataFrame(rows, columns=[*self.factors, "score", "mean", "mean_sd", "n", "runs"])
 
     def paired(self, metric: str, factor: str = "model") -> pd.DataFrame:
-        """Return a metric as a table (recording, level of `factor`) over the folds and seeds that all levels share.
+        """Return a metric as a table (recording, level of `factor`): means over folds and seeds.
 
-        Raises ValueError when the levels were not run on the same recordings, folds and seeds, naming the first that lacks.
+        Raises ValueError when the levels were not run on the same recordings, folds and seeds, naming the first that lacks,
+        when there is no such metric, or when a level mixes several values of another factor.
         """
+        if metric not in self.runs:
+            raise ValueError(f"no run has {metric}")
+        for other in self.factors:
+            if other != factor and (self.runs.groupby(factor)[other].nunique() > 1).any():
+                raise ValueError(f"runs of one {factor} differ in {other}: choose one")
         keys = [*self.recordings, *REPEATED]
-        table = self.runs.pivot_table(index=keys, columns=factor, values=metric, aggfunc="mean")
-        gaps = table.isna()
-        if gaps.to_numpy().any():
-            place, level = next(place for place in ((i, c) for i in table.index for c in table) if gaps.loc[place])
-            named = ", ".join(f"{key}={value}" for key, value in zip(keys, place, strict=True))
-            raise ValueError(f"unpaired: {level} was not run on {named}, others were")
-        return table.groupby(level=self.recordings).mean()
+        groups = self.runs.groupby([*keys, factor])
+        counts = groups["run_id"].count().unstack(factor)
+        for place, row in counts.iterrows():
+            for level, count in row.items():
+                if not count > 0:
+                    named = ", ".join(f"{key}={value}" for key, value in zip(keys, place, strict=True))
+                    raise ValueError(f"unpaired: {level} was not run on {named}, others were")
+        table = groups[metric].mean().unstack(factor)
+        return table.groupby(level=self.recordings).mean() if self.recordings else table
 
     def missing(self, experiment: str, **narrowed: str) -> list[str]:
         """Return which cells of an experiment's sweep have no run, a sentence per level of the first factor.
@@ -183,20 +225,25 @@ class Cells:
         `narrowed` replaces what a factor goes through, in Hydra's notation.
         """
         swept = grid(experiment) | narrowed
-        expected = pd.MultiIndex.from_product([values(swept[name]) for name in self.factors], names=self.factors)
-        have = set()
-        if not self.runs.empty:
-            have = {tuple(map(str, cell)) for cell in self.runs[list(self.factors)].itertuples(index=False)}
-        absent = pd.DataFrame([cell for cell in expected if cell not in have], columns=list(self.factors))
+        names = [*self.factors, *(name for name in RECORDINGS if name in swept and name not in self.factors)]
+        expected = list(itertools.product(*(values(swept[name]) for name in names)))
+        have = [] if self.runs.empty else [tuple(self.runs[name]) for name in names if name in self.runs]
+        found = list(zip(*have, strict=True)) if len(have) == len(names) else []
+        absent = [cell for cell in expected if not any(all(map(same, other, cell)) for other in set(found))]
         sentences = []
-        for level, group in absent.groupby(self.factors[0], sort=False):
+        for level in dict.fromkeys(cell[0] for cell in absent):
+            group = [cell for cell in absent if cell[0] == level]
             whole = sum(cell[0] == level for cell in expected)
             named = [
-                " ".join(f"{name}={value}" for name, value in zip(self.factors[1:], cell[1:], strict=True))
-                for cell in group.itertuples(index=False)
+                " ".join(f"{name}={value}" for name, value in zip(names[1:], cell[1:], strict=True)) for cell in group
             ]
             shown = "; ".join(named[:4]) + (f" and {len(named) - 4} more" if len(named) > 4 else "")
             sentences.append(f"{level}: no run of {len(group)} of {whole} cells" + (f" ({shown})" if shown else ""))
+        if "fold" in swept and not self.runs.empty:
+            folds = values(swept["fold"])
+            lacking = [fold for fold in folds if not any(same(value, fold) for value in set(self.runs["fold"]))]
+            if lacking:
+                sentences.append(f"no run of folds {', '.join(lacking)} of {len(folds)}")
         return sentences
 
 

@@ -99,7 +99,7 @@ def bars(
             value = (published or {}).get((row, level), np.nan)
             if np.isfinite(value):
                 axes.plot(place, value, "D", ms=5, mfc="white", mec="black", mew=1.1, zorder=5)
-    if published:
+    if any(key[0] in means.index and key[1] in means.columns for key in published or ()):
         axes.plot([], [], "D", ms=5, mfc="white", mec="black", mew=1.1, label="published")
     axes.set_xticks(places, [name(row) for row in means.index])
 
@@ -109,17 +109,20 @@ def lines(axes: Axes, table: pd.DataFrame, spreads: pd.DataFrame | None = None) 
     places = np.arange(len(table))
     for k, level in enumerate(table.columns):
         shift = (k - (len(table.columns) - 1) / 2) * 0.05
-        spread = None if spreads is None else spreads[level].fillna(0)
+        spread = None if spreads is None else spreads[level]
         style: dict[str, Any] = {"color": colour(level, k), "marker": MARKERS[k % len(MARKERS)], "ms": 4.5, "lw": 1.3}
         axes.errorbar(places + shift, table[level], spread, label=name(level), elinewidth=0.8, **style)
     axes.set_xticks(places, [str(value) for value in table.index])
 
 
-def legend(drawn: Figure, axes: Axes, columns: int = 6) -> None:
+def legend(drawn: Figure, columns: int = 6) -> None:
     """Put one legend for all axes below them."""
-    handles, labels = axes.get_legend_handles_labels()
-    if handles:
-        drawn.legend(handles, labels, loc="outside lower center", ncols=min(columns, len(labels)))
+    found: dict[str, Any] = {}
+    for axes in drawn.axes:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    if found:
+        drawn.legend(list(found.values()), list(found), loc="outside lower center", ncols=min(columns, len(found)))
 
 
 def critical_difference(title: str, comparison: Comparison, n: int, simulated: bool) -> Figure:
@@ -181,8 +184,3 @@ def heat(
     axes.set(xlabel=str(table.columns.name or ""), ylabel=str(table.index.name or ""), title=label)
     for side in ("left", "bottom"):
         axes.spines[side].set_visible(False)
-
-
-def stars(p: float) -> str:
-    """Return how the papers mark a difference: * below 0.05, ** below 0.01, *** below 0.001."""
-    return "***" if p < 0.001 else "**" if p < 0.01 else "*" if p < 0.05 else ""

@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from experiments.cells import RECORDINGS
+
 FILE = Path(__file__).with_name("published.csv")
 TEXTS = ("model", "condition", "unit", "note")
 
@@ -66,18 +68,19 @@ def _ours(scores: pd.DataFrame, fact: dict[str, Any]) -> tuple[float, float, int
     settings = dict(pair.split("=") for pair in fact["condition"].split())
     settings |= {name: f"{fact[name]:.0f}" for name in ("window", "step") if not pd.isna(fact[name])}
     for name, value in settings.items():
-        if name in chosen:
-            chosen = chosen[pd.to_numeric(chosen[name], errors="coerce") == float(value)]
+        if name not in chosen:  # recordings that do not say it, of another rat perhaps
+            return float("nan"), float("nan"), 0
+        chosen = chosen[pd.to_numeric(chosen[name], errors="coerce") == float(value)]
     scale = 100.0 if fact["unit"] == "%" else 1.0
     metric = fact["metric"].removeprefix("sd ")
     if metric not in chosen:
         return float("nan"), float("nan"), 0
-    if " / " in fact["model"]:
-        first, second = (_of(chosen, name, metric) for name in fact["model"].split(" / "))
-        return scale * (first.mean() / second.mean() - 1), float("nan"), min(len(first), len(second))
-    if " - " in fact["model"]:
-        first, second = (_of(chosen, name, metric) for name in fact["model"].split(" - "))
-        return scale * (first.mean() - second.mean()), float("nan"), min(len(first), len(second))
+    for sign in (" / ", " - "):
+        if sign in fact["model"]:
+            first, second = (_of(chosen, name, metric) for name in fact["model"].split(sign))
+            both = first.index.intersection(second.index)  # recordings that both have
+            means = first[both].mean(), second[both].mean()
+            return scale * (means[0] / means[1] - 1 if sign == " / " else means[0] - means[1]), float("nan"), len(both)
     values = _of(chosen, fact["model"], metric)
     if fact["metric"].startswith("sd "):
         return scale * values.std(), float("nan"), len(values)
@@ -85,7 +88,9 @@ def _ours(scores: pd.DataFrame, fact: dict[str, Any]) -> tuple[float, float, int
 
 
 def _of(scores: pd.DataFrame, model: str, metric: str) -> pd.Series:
-    """Return a network's values, NaN left out; of all networks when none is named."""
+    """Return a network's values by recording, NaN left out; of all networks when none is named."""
     chosen = scores[scores["model"] == model] if model else scores
-    values: pd.Series = chosen[metric].dropna()
+    keys = [name for name in RECORDINGS if name in chosen]
+    by_recording = chosen.groupby(keys)[metric].mean() if keys else chosen[metric].reset_index(drop=True)
+    values: pd.Series = by_recording.dropna()
     return values

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import importlib
 import io
 from collections.abc import Sequence
 from datetime import datetime
@@ -16,12 +17,6 @@ from matplotlib.figure import Figure
 from experiments.artefact import Artefact, is_text, readable
 from neuroexp import __version__, provenance
 
-PAPERS = {
-    "mldrsnet": "ML-DRSNet (Ma et al., J NeuroEng Rehabil 22:106, 2025)",
-    "mobilescapenet": "MobilESCAPE-Net (Gökdağ et al.)",
-    "protocol": "What the papers could not say",
-}
-
 
 def render(artefacts: Sequence[Artefact], words: Sequence[str], when: datetime) -> str:
     """Return the page: every artefact with its tables, figures, provenance and what is missing."""
@@ -29,7 +24,7 @@ def render(artefacts: Sequence[Artefact], words: Sequence[str], when: datetime) 
     environment = Environment(loader=templates, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.filters |= {"image": _image, "readable": readable, "right": _right}
     papers = [
-        (paper, PAPERS.get(paper, paper), list(group))
+        (paper, str(importlib.import_module(f"experiments.{paper}").__doc__).rstrip("."), list(group))
         for paper, group in groupby(artefacts, lambda artefact: artefact.name.partition("/")[0])
     ]
     commit = provenance.revision().get("mlflow.source.git.commit", "")[:8]

@@ -74,7 +74,10 @@ class Store:
     """One MLflow experiment of one tracking store; jobs in several processes may open the same one at once."""
 
     def __init__(self, uri: str, artifacts: str, experiment: str):
-        """Open or create store and experiment; `artifacts` is the folder for files of an SQLite store."""
+        """Open or create store and experiment; `artifacts` is the folder for files of an SQLite store.
+
+        Who only reads asks `experiments` first whether there is one.
+        """
         self.uri, self.experiment = uri, experiment
         self._views: set[str] = set()
         with warnings.catch_warnings(), reaching(uri), _lock(uri):
@@ -273,6 +276,12 @@ class Store:
             for old in ours[:-VIEWS_KEPT]:  # a sweep's name starts with its time
                 self.client.delete_experiment_tag(self.experiment_id, old)
             self._views.add(sweep)
+
+
+def experiments(uri: str) -> set[str]:
+    """Return the names of a store's experiments; raises StoreError when it cannot be reached."""
+    with reaching(uri):
+        return {experiment.name for experiment in mlflow.MlflowClient(uri).search_experiments()}
 
 
 def read_run(uri: str, run_id: str) -> dict[str, Any]:

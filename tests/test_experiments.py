@@ -13,7 +13,7 @@ from conftest import ROOT
 from experiments import published
 from experiments.__main__ import artefacts
 from experiments.artefact import number, readable
-from experiments.cells import Cells, DifferError, settings, values
+from experiments.cells import Cells, DifferError, per_recording, settings, values
 
 
 def table(**columns):
@@ -26,6 +26,7 @@ def table(**columns):
         for fold in (0, 1)
     ]
     runs = pd.DataFrame(rows)
+    runs["run_id"] = [str(number) for number in range(len(runs))]
     runs["recording_name"] = "simulated rat " + runs["recording.rat"].astype(str)
     runs["model.width"] = runs["model"].map({"small": 1, "large": 2})
     runs["test/f1"] = runs["recording.rat"] / 10 + runs["fold"] / 100 + (runs["model"] == "large") * 0.2
@@ -63,14 +64,19 @@ def test_settings_of_networks_may_differ_between_networks():
 
 
 def test_pairs_need_the_same_recordings_and_folds():
-    cells = Cells(table(), ("model", "window"))
+    at_20 = table()[table()["window"] == 20]
+    cells = Cells(at_20, ("model", "window"))
     paired = cells.paired("test/f1")
     assert list(paired.columns) == ["large", "small"]
     assert list(paired["large"] - paired["small"]) == pytest.approx([0.2] * 3)
-    runs = table()
+    runs = at_20
     lacking = runs[~((runs["model"] == "large") & (runs["recording.rat"] == 5) & (runs["fold"] == 1))]
     with pytest.raises(ValueError, match="unpaired: large was not run on recording.rat=5, fold=1, seed=0, others were"):
         Cells(lacking, ("model", "window")).paired("test/f1")
+    with pytest.raises(ValueError, match="no run has test/nonsense"):
+        cells.paired("test/nonsense")
+    with pytest.raises(ValueError, match="runs of one model differ in window: choose one"):
+        Cells(table(), ("model", "window")).paired("test/f1")
 
 
 def test_missing_cells_are_named():
@@ -89,9 +95,15 @@ def test_sweeps_are_read_as_hydra_reads_them():
 
 
 def test_settings_are_the_scientific_ones_named_once():
-    config = {"window": 20, "fold": 1, "seed": 3, "recording": {"rat": 6, "cache": "x"}, "output": "somewhere"}
-    config["dataset"] = {"window": 20, "fold": 1, "recording": {"rat": 6}, "order": "spatial"}
-    assert settings(config) == {"window": 20, "recording.rat": 6, "dataset.order": "spatial"}
+    config = {
+        "window": 20,
+        "fold": 1,
+        "seed": 3,
+        "recording": {"rat": 6, "seed": 5, "cache": "x"},
+        "output": "somewhere",
+    }
+    config["dataset"] = {"window": 20, "fold": 1, "recording": {"rat": 6, "seed": 5}, "order": "spatial"}
+    assert settings(config) == {"window": 20, "recording.rat": 6, "recording.seed": 5, "dataset.order": "spatial"}
 
 
 def test_ours_stands_beside_the_published_number():
@@ -111,13 +123,28 @@ def test_ours_stands_beside_the_published_number():
         fact | {"model": "a / b", "metric": "test/f1", "value": 35, "unit": "%"},
         fact | {"model": "a", "metric": "sd test/f1", "value": 0.1},
         fact | {"model": "c", "metric": "test/f1", "value": 0.5},
+        fact | {"model": "a", "metric": "test/f1", "value": 0.5, "condition": "recording.mvc=10"},
     ]
     found = published.beside(scores, pd.DataFrame(facts))
     assert list(found["ours"])[:5] == pytest.approx([0.7, 0.8, 20, 40, 0.2 / np.sqrt(2)])
-    assert np.isnan(found["ours"].iloc[5])
+    assert found["ours"].iloc[5:].isna().all()  # a network without runs, a condition that no recording names
     assert list(found["difference"])[:3] == pytest.approx([-0.05, 0.2, 10])
-    assert list(found["within_sd"]) == ["yes", "no", "", "", "", ""]
-    assert list(found["n"]) == [2, 1, 2, 2, 2, 0]
+    assert list(found["within_sd"]) == ["yes", "no", "", "", "", "", ""]
+    assert list(found["n"]) == [2, 1, 2, 2, 2, 0, 0]
+
+
+def test_differences_are_over_the_recordings_that_both_networks_have():
+    scores = pd.DataFrame({"model": ["a", "a", "b"], "recording.rat": [4, 5, 4], "test/f1": [0.9, 0.1, 0.8]})
+    fact = {"where": "Table", "window": np.nan, "step": np.nan, "condition": "", "unit": "", "note": "", "sd": np.nan}
+    found = published.beside(scores, pd.DataFrame([fact | {"model": "a - b", "metric": "test/f1", "value": 0}]))
+    assert (found["ours"].iloc[0], found["n"].iloc[0]) == (pytest.approx(0.1), 1)
+
+
+def test_recordings_that_were_made_differently_are_not_one():
+    runs = table(**{"recording.units": [3, 4] * 12, "data/units": [3.0, 4.0] * 12})
+    with pytest.raises(DifferError, match=r"differ in recording.units \(3, 4\)"):
+        per_recording(runs)
+    assert list(per_recording(table(**{"data/units": 3.0}))["data/units"]) == [3.0] * 3
 
 
 def test_every_published_number_belongs_to_an_artefact_that_shows_it():
@@ -172,7 +199,7 @@ def test_one_artefact_says_what_it_was_made_of_and_what_is_missing(swept):
     assert done.returncode == 0, done.stdout
     assert "Warning" not in done.stdout
     text = " ".join(done.stdout.split())
-    assert "6 runs on 3 recordings: simulated S1 30% MVC, simulated S2 30% MVC, simulated S3 30% MVC" in text
+    assert "6 runs, at most 1 epochs, on 3 recordings: simulated S1 30% MVC, simulated S2 30% MVC, simulated S3 30% MVC" in text
     assert "mldcnn: no run of 19 of 20 cells" in text
     folder = swept / "outputs" / "paper" / "mldrsnet" / "window_step"
     names = {path.name for path in folder.iterdir()}
@@ -180,6 +207,7 @@ def test_one_artefact_says_what_it_was_made_of_and_what_is_missing(swept):
     assert len(pd.read_csv(folder / "runs.csv")) == 6
     cells = pd.read_csv(folder / "cells.csv")
     assert set(cells["n"]) == {3}
+    assert "30\\% MVC" in (folder / "window_step.tex").read_text()
     assert "\\begin{tabular}" in (folder / "window_step.tex").read_text()
 
 

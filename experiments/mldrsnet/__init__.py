@@ -1,4 +1,4 @@
-"""Ma et al., J NeuroEng Rehabil 22:106 (2025): ML-DRSNet, ML-DCNN and MT-DCNN on high-density surface EMG."""
+"""ML-DRSNet, ML-DCNN and MT-DCNN on high-density surface EMG (Ma et al., J NeuroEng Rehabil 22:106, 2025)."""
 
 EXPERIMENT = "mldrsnet/window_step"  # whose runs all artefacts of the paper are made of
 NETWORKS = ("mldrsnet", "mldcnn", "mtdcnn")

@@ -1,4 +1,4 @@
-"""Gökdağ et al.: MobilESCAPE-Net and ESCAPE-Net on the compound action potentials of a nerve cuff."""
+"""MobilESCAPE-Net and ESCAPE-Net on the compound action potentials of a nerve cuff (Gökdağ et al.)."""
 
 EXPERIMENT = "mobilescapenet/model_comparison"  # whose runs most artefacts of the paper are made of
 NETWORKS = ("mobilescapenet", "escapenet", "engnet", "inceptiontime", "lstm")

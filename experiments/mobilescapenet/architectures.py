@@ -19,8 +19,8 @@ def make(source: Source) -> Artefact:
         table.loc[len(table)] = ["all", "", "", table["parameters"].sum()]
         artefact.tables[name] = table
     artefact.notes = [
-        "ESCAPE-Net has its published 91,837,635 parameters only with pools of stride 1 and same padding, as Table II says; "
-        "its authors' own code pools with stride 2, which makes 5,821,635.",
+        "ESCAPE-Net has its published 91,837,635 parameters only with pools of stride 1 (Table II) and same padding "
+        "(Sec. IV-B); its authors' own code pools with stride 2, which makes 5,821,635.",
         "MobilESCAPE-Net has its published 67,843 only when the last depthwise convolution brings 64 channels to 128; Table II "
         "read to the letter (pointwise 64 to 128) has 59,011.",
     ]

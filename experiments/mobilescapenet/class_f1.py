@@ -47,7 +47,7 @@ def make(source: Source) -> Artefact:
     }
     pictures.bars(axes, means, spreads, known)
     axes.set(ylabel="F1", ylim=(0, 1.05))
-    pictures.legend(drawn, axes)
+    pictures.legend(drawn)
     artefact.figures["class_f1"] = drawn
     return artefact
 

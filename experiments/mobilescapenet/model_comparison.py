@@ -42,7 +42,7 @@ def make(source: Source) -> Artefact:
     axes.axhline(chance, color=pictures.GREY, lw=1, ls="--")
     axes.text(axes.get_xlim()[1], chance, "chance", ha="right", va="bottom", fontsize=8, color="#555555")
     axes.set_ylim(0, 1.05)
-    pictures.legend(drawn, axes)
+    pictures.legend(drawn)
     artefact.figures["model_comparison"] = drawn
     return artefact
 

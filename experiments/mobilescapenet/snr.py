@@ -39,7 +39,7 @@ def make(source: Source) -> Artefact:
     }
     pictures.bars(axes, means, means * float("nan"), known)
     axes.set_ylabel("dB")
-    pictures.legend(drawn, axes)
+    pictures.legend(drawn)
     artefact.figures["snr"] = drawn
     return artefact
 

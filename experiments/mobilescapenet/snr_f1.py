@@ -25,6 +25,9 @@ def make(source: Source) -> Artefact:
         artefact.missing.append("mobilescapenet on any rat")
         return artefact
     scores = cells.scores
+    if not all(f"data/snr_db_{name}" in scores for name in CLASSES):
+        artefact.missing.append("signal-to-noise ratios: these recordings are signatures that were cut elsewhere")
+        return artefact
     scores["snr_db"] = scores[[f"data/snr_db_{name}" for name in CLASSES]].mean(axis=1)
     columns = [
         name for name in ("recording.rat", "snr_db", "test/macro_f1", "control/macro_f1", "runs") if name in scores

@@ -19,7 +19,7 @@ def make(source: Source) -> Artefact:
     artefact.notes = [
         "Each class is a recording of its own. A network that is trained and tested on windows at rest can only learn which "
         "recording a window is from: what it scores above chance is not the nerve.",
-        "random is the paper's split over CAPs: every test stimulus has CAPs in training too.",
+        "random is the paper's split over CAPs: CAPs of nearly every test stimulus are in training too.",
     ]
     if runs.empty:
         return artefact
@@ -37,7 +37,7 @@ def make(source: Source) -> Artefact:
     chance = cells.scores["baseline/f1_chance"].mean()
     axes.axhline(chance, color=pictures.GREY, lw=1, ls="--", label="by chance")
     axes.set(ylabel="macro F1", ylim=(0, 1.05))
-    pictures.legend(drawn, axes)
+    pictures.legend(drawn)
     artefact.figures["eng_control"] = drawn
     return artefact
 

@@ -45,15 +45,14 @@ def make(source: Source) -> Artefact:
     panels = drawn.subplots(1, len(labels), sharey=True, squeeze=False)[0]
     for axes, label in zip(panels, labels, strict=True):
         of = table[table["label"] == label]
-        f1 = of.pivot_table(index="window", columns="align", values="f1").rename(
-            columns={"no": "as labelled", "yes": "aligned"}
-        )
+        f1 = of.pivot_table(index="window", columns="align", values="f1").reindex(columns=["no", "yes"])
+        f1 = f1.rename(columns={"no": "as labelled", "yes": "aligned"})
         pictures.lines(axes, f1)
         free = of.groupby("window")["all_positive"].mean()
         axes.plot(range(len(free)), free, color=pictures.GREY, ls="--", lw=1.2, label="every unit, always")
         axes.set(title=f"label={label}", xlabel="window (samples)", ylim=(0, 1.02))
     panels[0].set_ylabel("F1")
-    pictures.legend(drawn, panels[0])
+    pictures.legend(drawn)
     artefact.figures["label"] = drawn
     return artefact
 

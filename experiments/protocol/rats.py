@@ -29,7 +29,11 @@ def make(source: Source) -> Artefact:
     known = source.runs(mobilescapenet.EXPERIMENT)
     if not known.empty:
         own = Cells(known[known["model"] == "mobilescapenet"], ("model",)).scores
-        table["same_rat"] = table["rat"].map(own.set_index(own["recording.rat"].astype(str))["test/macro_f1"])
+        if "recording.rat" in own and len(own):
+            table["same_rat"] = table["rat"].map(own.set_index(own["recording.rat"].astype(str))["test/macro_f1"])
+            artefact.notes.append(
+                f"same_rat: trained on the rat itself, split at random, from the runs of {mobilescapenet.EXPERIMENT}."
+            )
     artefact.tables["rats"] = table[["rat", *[name for name in table if name != "rat"]]]
     drawn = pictures.figure("Macro F1 on a rat that was left out", 5.5, 3, artefact.simulated)
     axes = drawn.subplots()
@@ -39,7 +43,7 @@ def make(source: Source) -> Artefact:
     pictures.bars(axes, means, means * float("nan"))
     axes.axhline(table["f1_chance"].mean(), color=pictures.GREY, lw=1, ls="--", label="by chance")
     axes.set(ylabel="macro F1", ylim=(0, 1.05))
-    pictures.legend(drawn, axes)
+    pictures.legend(drawn)
     artefact.figures["rats"] = drawn
     return artefact
 

@@ -8,7 +8,7 @@ from experiments import pictures
 from experiments.artefact import Artefact, main
 from experiments.cells import Cells, Source
 
-EXPERIMENTS = {"simulated": "protocol/split", "real": "protocol/split_real"}
+EXPERIMENTS = {"three contractions": "protocol/split", "sample recording": "protocol/split_real"}
 COLUMNS = {
     "f1": "test/f1",
     "chance": "baseline/f1_chance",
@@ -39,19 +39,23 @@ def make(source: Source) -> Artefact:
     artefact.notes = [
         "overlapping: share of test windows that share samples with a training window; seen: mean share of a test window's "
         "samples that training has seen. Both papers' subsets are, or may be, random.",
-        "split=contraction needs more than one contraction: the simulated recording has three, the real one has one.",
+        "split=contraction needs more than one contraction: the sample recording has one.",
     ]
     artefact.notes += _costs(table)
     for which, part in table.groupby("recording", sort=False):
+        windows = sorted(part["window"].unique())
         steps = sorted(part["step"].unique())
-        title = f"F1 by split, {which} recording; below: what the split gave away"
-        drawn = pictures.figure(title, 2.6 * len(steps) + 1.2, 5, which == "simulated")
+        title = f"F1 by split, {EXPERIMENTS[which]}; below: what the split gave away"
+        simulated = bool(found[which]["recording_name"].str.startswith("simulated").all())
+        drawn = pictures.figure(title, 2.6 * len(steps) + 1.2, 5, simulated)
         panels = drawn.subplots(2, len(steps), sharey="row", sharex=True, squeeze=False, height_ratios=(2, 1))
         for (above, below), step in zip(panels.T, steps, strict=True):
             of = part[part["step"] == step]
             order = [name for name in ("random", "blocked", "contraction") if name in set(of["split"])]
             f1, spread, seen = (
-                of.pivot_table(index="window", columns="split", values=value, dropna=False).reindex(columns=order)
+                of.pivot_table(index="window", columns="split", values=value, dropna=False).reindex(
+                    index=windows, columns=order
+                )
                 for value in ("f1", "f1_sd", "seen")
             )
             pictures.lines(above, f1, spread)
@@ -62,7 +66,7 @@ def make(source: Source) -> Artefact:
             below.set(xlabel="window (samples)", ylim=(-0.03, 1.05))
         panels[0, 0].set_ylabel("F1")
         panels[1, 0].set_ylabel("samples seen\nin training")
-        pictures.legend(drawn, panels[0, 0])
+        pictures.legend(drawn)
         artefact.figures[f"split_{which}"] = drawn
     return artefact
 
