@@ -9,21 +9,21 @@ run: .venv/ready
 
 # Every table and figure, narrowed to what two cores train in 45 minutes; take a setting away for more of the grid. A sweep
 # that fails leaves its cells out of the report, and make goes on with the next one.
-SHORT := trainer.max_epochs=10 optimizer.lr=1e-3 fold=0
-HDSEMG := experiment=mldrsnet/window_step recording.mvc=10,30,50 recording.duration_s=10 trainer.precision=bf16-mixed \
-	dataset.batch_size=16 $(SHORT)
+SHORT := trainer.max_epochs=10 optimizer.lr=1e-3
+FAST := $(SHORT) fold=0 trainer.precision=bf16-mixed
+GRID := experiment=mldrsnet/window_step recording.mvc=10,30,50 recording.duration_s=10 dataset.batch_size=16 $(FAST)
 paper: .venv/ready
-	-$(RUN) -m neuroexp $(HDSEMG) model=mldcnn,mtdcnn window=20,140 step=10,50
-	-$(RUN) -m neuroexp $(HDSEMG) model=mldrsnet window=20 step=10,50
-	-$(RUN) -m neuroexp experiment=mobilescapenet/model_comparison model=mobilescapenet,engnet,lstm $(SHORT)
-	-$(RUN) -m neuroexp experiment=mobilescapenet/ablation 'model=mobilescapenet/E0,mobilescapenet/E1,mobilescapenet/E2,mobilescapenet/E3,mobilescapenet/E4' recording.rat=6 $(SHORT)
-	-$(RUN) -m neuroexp experiment=mobilescapenet/control recording.rat=6,9 $(SHORT)
-	-$(RUN) -m neuroexp experiment=protocol/split window=20,140 step=10,50 $(SHORT)
+	-$(RUN) -m neuroexp $(GRID) model=mldcnn,mtdcnn window=20,140 step=10,50
+	-$(RUN) -m neuroexp $(GRID) model=mldrsnet window=20 step=10,50
+	-$(RUN) -m neuroexp experiment=mobilescapenet/model_comparison model=mobilescapenet,engnet $(FAST)
+	-$(RUN) -m neuroexp experiment=mobilescapenet/ablation model=mobilescapenet/E0,mobilescapenet/E1,mobilescapenet/E2,mobilescapenet/E3,mobilescapenet/E4 recording.rat=6 $(FAST)
+	-$(RUN) -m neuroexp experiment=mobilescapenet/control recording.rat=6 $(FAST)
+	-$(RUN) -m neuroexp experiment=protocol/split window=20,140 step=10,50 fold=0 $(SHORT)
 	-$(RUN) -m neuroexp.fetch
-	-$(RUN) -m neuroexp experiment=protocol/split_real window=20,140 step=10,50 $(SHORT)
-	-$(RUN) -m neuroexp experiment=protocol/label window=20,60,140 $(SHORT)
-	-$(RUN) -m neuroexp experiment=protocol/intensity recording.subject=1 trainer.max_epochs=10 optimizer.lr=1e-3
-	-$(RUN) -m neuroexp experiment=protocol/rats recording.test=[6] $(SHORT)
+	-$(RUN) -m neuroexp experiment=protocol/split_real window=20,140 step=10,50 fold=0 $(SHORT)
+	-$(RUN) -m neuroexp experiment=protocol/label window=20,60,140 fold=0 $(SHORT)
+	-$(RUN) -m neuroexp experiment=protocol/intensity recording.subject=1 $(SHORT)
+	-$(RUN) -m neuroexp experiment=protocol/rats recording.test=[6] $(FAST)
 	$(RUN) -m experiments
 
 test: check

@@ -63,8 +63,8 @@ class Artefact:
         commits = sorted({str(commit)[:8] for commit in self.runs["commit"] if commit})
         revision = f", revision {', '.join(commits)}" if commits else ""
         epochs = sorted(self.runs["trainer.max_epochs"].unique())
-        length = f", at most {' or '.join(map(str, epochs))} epochs"
-        return f"{len(self.runs)} runs{length}, on {self.recordings}{revision}"
+        length = f"trainer.max_epochs {', '.join(map(str, epochs))}"
+        return f"{len(self.runs)} runs ({length}) on {self.recordings}{revision}"
 
 
 def write(artefact: Artefact, out: Path) -> list[Path]:

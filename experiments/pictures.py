@@ -134,7 +134,7 @@ def critical_difference(title: str, comparison: Comparison, n: int, simulated: b
     k = len(ranks)
     drawn = figure(title, 6, 1.5 + 0.22 * k, simulated)
     axes = drawn.subplots()
-    axes.set(xlim=(0.6, k + 0.4), ylim=(-0.75 - 0.42 * ((k + 1) // 2), 1.15), yticks=[])
+    axes.set(xlim=(0, k + 1), ylim=(-0.75 - 0.42 * ((k + 1) // 2), 1.15), yticks=[])
     axes.set_xticks(range(1, k + 1))
     axes.xaxis.tick_top()
     axes.xaxis.set_label_position("top")
@@ -142,11 +142,12 @@ def critical_difference(title: str, comparison: Comparison, n: int, simulated: b
     for side in ("left", "bottom"):
         axes.spines[side].set_visible(False)
     axes.spines["top"].set_visible(True)
+    axes.spines["top"].set_bounds(1, k)
     top = axes.get_ylim()[1]
     for place, (level, rank) in enumerate(ranks.items()):
         left = place < (k + 1) // 2
         depth = -0.35 - 0.42 * (place if left else k - 1 - place)
-        edge = 0.65 if left else k + 0.35
+        edge = 0.05 if left else k + 0.95
         axes.plot([rank, rank, edge], [top, depth, depth], color=colour(level, place), lw=1.4, clip_on=False)
         axes.plot(rank, top, "o", color=colour(level, place), ms=5, clip_on=False, zorder=5)
         text = f"{name(level)} {rank:.2f}"

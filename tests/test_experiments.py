@@ -199,7 +199,10 @@ def test_one_artefact_says_what_it_was_made_of_and_what_is_missing(swept):
     assert done.returncode == 0, done.stdout
     assert "Warning" not in done.stdout
     text = " ".join(done.stdout.split())
-    assert "6 runs, at most 1 epochs, on 3 recordings: simulated S1 30% MVC, simulated S2 30% MVC, simulated S3 30% MVC" in text
+    assert (
+        "6 runs (trainer.max_epochs 1) on 3 recordings: simulated S1 30% MVC, simulated S2 30% MVC, simulated S3 30% MVC"
+        in text
+    )
     assert "mldcnn: no run of 19 of 20 cells" in text
     folder = swept / "outputs" / "paper" / "mldrsnet" / "window_step"
     names = {path.name for path in folder.iterdir()}
