@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,6 +23,10 @@ from neuroexp.recordings import hdsemg_simulated
 ROOT = Path(__file__).parent.parent
 settings.register_profile("neuroexp", deadline=None)  # a loaded machine is no failure
 settings.load_profile("neuroexp")
+if (
+    signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+):  # as in the background of a shell, whose children ignore Ctrl-C too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 if "PYTEST_XDIST_WORKER" in os.environ:  # several at once: threads that fight over cores take ten times as long
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
