@@ -7,8 +7,8 @@ RUN := .venv/bin/python
 run: .venv/ready
 	$(RUN) -m neuroexp -m window=20,60 step=10,50
 
-# Every table and figure, narrowed to what two cores train in 45 minutes; take a setting away for more of the grid. A sweep
-# that fails leaves its cells out of the report, and make goes on with the next one.
+# Every table and figure, narrowed for two cores; take a setting away for more of the grid. A sweep that fails leaves its
+# cells out of the report, and make goes on with the next one.
 SHORT := trainer.max_epochs=10 optimizer.lr=1e-3
 FAST := $(SHORT) fold=0 trainer.precision=bf16-mixed
 GRID := experiment=mldrsnet/window_step recording.mvc=10,30,50 recording.duration_s=10 dataset.batch_size=16 $(FAST)

@@ -80,8 +80,7 @@ class Store:
         """
         self.uri, self.experiment = uri, experiment
         self._views: set[str] = set()
-        with warnings.catch_warnings(), reaching(uri), _lock(uri):
-            warnings.simplefilter("ignore")  # of the libraries below MLflow, about each other
+        with _opening(uri):
             _create(uri)
             self.client = mlflow.MlflowClient(uri)
             self.experiment_id = self._experiment(artifacts)
@@ -280,7 +279,7 @@ class Store:
 
 def experiments(uri: str) -> set[str]:
     """Return the names of a store's experiments; raises StoreError when it cannot be reached."""
-    with reaching(uri):
+    with _opening(uri):
         return {experiment.name for experiment in mlflow.MlflowClient(uri).search_experiments()}
 
 
@@ -304,6 +303,13 @@ def read_run(uri: str, run_id: str) -> dict[str, Any]:
         for name in ("config.yaml", "environment.json"):
             found[name] = Path(client.download_artifacts(run_id, name, folder)).read_text()
     return found
+
+
+@contextlib.contextmanager
+def _opening(uri: str) -> Iterator[None]:
+    with warnings.catch_warnings(), reaching(uri), _lock(uri):
+        warnings.simplefilter("ignore")  # of the libraries below MLflow, about each other
+        yield
 
 
 def _create(uri: str) -> None:
