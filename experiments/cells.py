@@ -193,6 +193,7 @@ class Cells:
                             "mean": values.mean(),
                             "mean_sd": spread,
                             "n": len(values),
+                            "runs": int(group["runs"].sum()),
                         }
                     )
         return pd.DataFrame(rows, columns=[*self.factors, "score", "mean", "mean_sd", "n", "runs"])

@@ -38,6 +38,7 @@ def table(**columns):
 def test_folds_are_averaged_within_a_recording_and_recordings_counted():
     summary = Cells(table(), ("model", "window")).summary(["test/f1"])
     assert list(summary["n"]) == [3] * 4
+    assert list(summary["runs"]) == [6] * 4
     row = summary[(summary["model"] == "small") & (summary["window"] == 20)].iloc[0]
     rats = np.array([0.4, 0.5, 0.6]) + 0.005
     assert (row["mean"], row["mean_sd"]) == pytest.approx((rats.mean(), rats.std(ddof=1)))

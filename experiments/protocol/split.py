@@ -45,9 +45,9 @@ def make(source: Source) -> Artefact:
     for which, part in table.groupby("recording", sort=False):
         windows = sorted(part["window"].unique())
         steps = sorted(part["step"].unique())
-        title = f"F1 by split, {EXPERIMENTS[which]}; below: what the split gave away"
+        title = f"F1 by split, {which}"
         simulated = bool(found[which]["recording_name"].str.startswith("simulated").all())
-        drawn = pictures.figure(title, 2.6 * len(steps) + 1.2, 5, simulated)
+        drawn = pictures.figure(title, max(5.5, 2.6 * len(steps) + 1.2), 5, simulated)
         panels = drawn.subplots(2, len(steps), sharey="row", sharex=True, squeeze=False, height_ratios=(2, 1))
         for (above, below), step in zip(panels.T, steps, strict=True):
             of = part[part["step"] == step]
