@@ -49,6 +49,7 @@ class Source:
     uri: str
     artifacts: str
     only: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # setting -> values
+    _read: dict[str, pd.DataFrame] = field(default_factory=dict, init=False, repr=False)  # by experiment
 
     def runs(self, experiment: str) -> pd.DataFrame:
         """Return the finished runs of an experiment, a row each, the newest of those that repeat one another.
@@ -57,6 +58,21 @@ class Source:
         `run_id`, `name`, `recording_name`, `commit`. Empty when there are none. Raises StoreError when the store does not
         answer.
         """
+        if experiment not in self._read:  # most artefacts of a paper are made of the same runs
+            self._read[experiment] = self._finished(experiment)
+        table = self._read[experiment]
+        if table.empty:
+            return table
+        for name, wanted in self.only.items():
+            if name in table:
+                table = table[[any(same(value, word) for word in wanted) for value in table[name]]]
+            elif name.split(".")[0] not in SETTINGS:
+                raise ValueError(f"{name} is no setting of the runs of {experiment}")
+            else:  # of another kind of recording or network than these runs have
+                table = table.iloc[:0]
+        return table.dropna(axis=1, how="all").reset_index(drop=True)
+
+    def _finished(self, experiment: str) -> pd.DataFrame:
         if experiment not in experiments(self.uri):
             return pd.DataFrame()
         store = Store(self.uri, self.artifacts, experiment)
@@ -70,18 +86,9 @@ class Source:
             numbers = {name: int(kept[name]) for name in REPEATED}
             rows.append(kept | configs[condition] | numbers | tags)  # what was typed is text in MLflow
         table = pd.DataFrame(rows)
-        if table.empty:
-            return table
         science = [name for name in table if is_setting(name)]
-        table = table.drop_duplicates([*science, *REPEATED])  # newest first: of another version of this package, say
-        for name, wanted in self.only.items():
-            if name in table:
-                table = table[table[name].map(lambda value: any(same(value, word) for word in wanted))]  # noqa: B023
-            elif name.split(".")[0] not in SETTINGS:
-                raise ValueError(f"{name} is no setting of the runs of {experiment}")
-            else:  # of another kind of recording or network than these runs have
-                table = table.iloc[:0]
-        return table.dropna(axis=1, how="all").reset_index(drop=True)
+        # newest first: the others are of another version of this package, say
+        return table if table.empty else table.drop_duplicates([*science, *REPEATED])
 
     def machine(self, experiment: str, run_id: str) -> str:
         """Return on what a run was trained."""

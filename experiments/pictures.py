@@ -115,6 +115,12 @@ def lines(axes: Axes, table: pd.DataFrame, spreads: pd.DataFrame | None = None) 
     axes.set_xticks(places, [str(value) for value in table.index])
 
 
+def macro_f1(axes: Axes, chance: float) -> None:
+    """Mark what chance reaches, on axes of macro F1."""
+    axes.axhline(chance, color=GREY, lw=1, ls="--", label="by chance")
+    axes.set(ylabel="macro F1", ylim=(0, 1.05))
+
+
 def legend(drawn: Figure, columns: int = 6) -> None:
     """Put one legend for all axes below them."""
     found: dict[str, Any] = {}

@@ -34,9 +34,7 @@ def make(source: Source) -> Artefact:
     drawn = pictures.figure(artefact.title, 5, 3, artefact.simulated)
     axes = drawn.subplots()
     pictures.bars(axes, means, spreads)
-    chance = cells.scores["baseline/f1_chance"].mean()
-    axes.axhline(chance, color=pictures.GREY, lw=1, ls="--", label="by chance")
-    axes.set(ylabel="macro F1", ylim=(0, 1.05))
+    pictures.macro_f1(axes, cells.scores["baseline/f1_chance"].mean())
     pictures.legend(drawn)
     artefact.figures["eng_control"] = drawn
     return artefact

@@ -41,8 +41,7 @@ def make(source: Source) -> Artefact:
     means = means.rename(columns={"macro_f1": "trained on the others", "same_rat": "trained on itself"})
     means.index = pd.Index([f"rat {rat}" for rat in means.index])
     pictures.bars(axes, means, means * float("nan"))
-    axes.axhline(table["f1_chance"].mean(), color=pictures.GREY, lw=1, ls="--", label="by chance")
-    axes.set(ylabel="macro F1", ylim=(0, 1.05))
+    pictures.macro_f1(axes, table["f1_chance"].mean())
     pictures.legend(drawn)
     artefact.figures["rats"] = drawn
     return artefact
