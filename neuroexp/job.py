@@ -216,11 +216,12 @@ def _stays(store: Store, key: str, cell: Cell, run: Run) -> bool:
     """Return whether a run that has just begun keeps its cell; else it is gone.
 
     Every claimant begins its run before it looks for others, so of two at once at least one sees the other and withdraws.
+    Who is not running any more by then may have finished since this one looked before: that question comes last.
     """
     from neuroexp.tracking import StoreError  # noqa: PLC0415 - as above
 
     try:
-        if not _rivals(store, key, cell, run.run_id):
+        if not _rivals(store, key, cell, run.run_id) and store.finished(key) is None:
             return True
         run.end("KILLED")
         store.delete(str(run.run_id))

@@ -3,15 +3,18 @@
 import json
 import subprocess
 import sys
+import threading
 import zlib
 from base64 import b64decode
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import mlflow
 import pytest
 
 from neuroexp import provenance
-from neuroexp.job import deliver
+from neuroexp.job import Job, deliver
+from neuroexp.job import _begin as begin_cell
 from neuroexp.ledger import Cell
 from neuroexp.record import Run, new_record
 from neuroexp.tracking import Store, StoreError
@@ -202,3 +205,36 @@ def test_revision_and_environment_are_known():
     assert environment["packages"]["torch"].startswith("2.")
     revision = provenance.revision()
     assert revision == {} or len(revision["mlflow.source.git.commit"]) == 40
+
+
+def test_of_those_who_begin_a_cell_at_once_from_different_ledgers_one_finishes_it(uri, tmp_path):
+    def machine(number: int) -> None:  # as one that shares the store and nothing else
+        store = open_store(uri, tmp_path)
+        for key in keys:
+            job = Job(
+                {"output": str(tmp_path / f"{number} {key}"), "report": ["test/f1"]},
+                0,
+                "name",
+                "sweep",
+                {},
+                (),
+                {},
+                bar=False,
+                parallel=False,
+            )
+            cell = Cell(tmp_path / str(number), uri, "scratch", key)
+            together.wait()
+            with cell.claim() as mine:
+                begun = begin_cell(job, cell, store, key, mine)
+                if isinstance(begun, Run):
+                    begun.end("FINISHED")
+                    assert begun.send()
+
+    keys, together = [f"cell{number}" for number in range(8)], threading.Barrier(3, timeout=20)
+    with ThreadPoolExecutor(3) as machines:
+        list(machines.map(machine, range(3)))
+    store = open_store(uri, tmp_path)
+    found = store.client.search_runs([store.experiment_id])
+    assert sorted((run.data.tags["neuroexp.key"], run.info.status) for run in found) == [
+        (key, "FINISHED") for key in keys
+    ]
