@@ -39,7 +39,7 @@ def fresh() -> tuple[Fold, MLDCNN]:
     torch.manual_seed(0)
     blocked = partial(splits.blocked, seed=0, block_s=1.0, shortest_block_s=0.4)
     recording = hdsemg_simulated.read()
-    fold = hdsemg(recording, WINDOW, 10, 0, 0, segments.label_step, blocked, 2048, None, False, 20, 64)
+    fold = hdsemg(recording, WINDOW, 10, 0, 0, segments.label_step, blocked, 2048, None, True, False, 20, 64)
     return fold, MLDCNN(**fold.shape)
 
 

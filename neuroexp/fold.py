@@ -66,14 +66,18 @@ class Fold(LightningDataModule):
         facts: dict[str, float] | None = None,
         source: Any = None,
         control: NDArray[np.int64] | None = None,
+        order: NDArray[np.int64] | None = None,
+        preparation: dict[str, Any] | None = None,
     ):
         """Standardise a copy of `signal`; `labels` is (window, output), `source` the recording behind it all.
 
-        `control` are indices of windows that a decoder should make nothing of, to be scored beside the test part.
+        `control` are indices of windows that a decoder should make nothing of, to be scored beside the test part. `order`
+        says which of the recording's channels each one here is (None: the same), `preparation` what was done to the signal.
         """
         super().__init__()
         self.window, self.split, self.batch_size = window, split, batch_size
         self.facts, self.source, self.control = facts or {}, source, control
+        self.order, self.preparation = order, preparation or {}
         self.mean, self.std = training_statistics(signal, starts[split.train], window)
         # `windows` needs time-major memory, and filters return their result in another order
         standardised = np.subtract(signal, self.mean, order="C")

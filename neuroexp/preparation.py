@@ -20,7 +20,7 @@ from neuroexp import signals
 from neuroexp.cuff import CONTACTS, GRID, RINGS, Session, Signatures, load, save
 from neuroexp.recording import Recording
 
-FORMAT = 1  # of a prepared file; to be raised when the same settings come to mean something else
+FORMAT = 2  # of a prepared file; to be raised when the same settings come to mean something else
 MATCH_S = 0.5e-3  # within which a detected CAP is a true one
 TRACE_S = 4.0  # of the middle ring, kept for a picture
 
@@ -150,7 +150,8 @@ def _prepare(recording: Recording, settings: Preprocessing, window: int, rate_hz
         )
 
     trace = middle.mean(axis=1)
-    caps = signals.detect_caps(trace, rate_hz, settings.low_sd, settings.high_sd, settings.exclusion_ms)
+    low_uv, high_uv = signals.cap_thresholds(trace, settings.low_sd, settings.high_sd)
+    caps = signals.detect_caps(trace, rate_hz, low_uv, high_uv, settings.exclusion_ms)
     stimulus = np.searchsorted(on[:, 0], caps, side="right") - 1
     first = caps - window // 2
     kept = (stimulus >= 0) & (caps < on[stimulus, 1]) & (first >= 0) & (first + window <= n_samples)
@@ -166,6 +167,8 @@ def _prepare(recording: Recording, settings: Preprocessing, window: int, rate_hz
         "stimuli": len(on),
         "stimulus_s": float(np.mean(on[:, 1] - on[:, 0]) / rate_hz),
         "caps": len(caps),
+        "cap_low_uv": low_uv,
+        "cap_high_uv": high_uv,
     }
     if recording.spike_trains:
         facts |= _agreement(caps, recording.spike_trains, round(MATCH_S * rate_hz))

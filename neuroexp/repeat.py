@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging.config
 import math
-import os
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -13,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from neuroexp import display, provenance
-from neuroexp.job import Job, quiet, run
+from neuroexp import display, provenance, trained
+from neuroexp.job import Job, run
 
 USAGE = "python -m neuroexp.repeat RUN_ID [tracking.uri=URI] [recording.path=FILE] [trusted=[MODULE]]"
 COMPARED = ("test/", "spread/", "control/")
@@ -25,24 +23,10 @@ TOLERANCE = 0.02  # between machines, where sums are taken in another order and 
 
 def main() -> None:
     """Train a recorded run again from its configuration, compare the scores; exit with 1 when they differ."""
-    words = sys.argv[1:]
-    if not words or "=" in words[0] or any("=" not in word for word in words[1:]):
-        sys.exit(USAGE)
-    from neuroexp.tracking import StoreError, read_run  # noqa: PLC0415 - a second to import
-
-    changes = OmegaConf.from_dotlist(words[1:])
-    default = f"sqlite:///{Path.cwd()}/outputs/mlflow.db"
-    uri = str(OmegaConf.select(changes, "tracking.uri") or os.environ.get("MLFLOW_TRACKING_URI", default))
-    quiet()
-    try:
-        recorded = read_run(uri, words[0])
-        config = OmegaConf.merge(OmegaConf.create(recorded["config.yaml"]), changes)
-    except (StoreError, ValueError, OmegaConfBaseException) as error:
-        sys.exit(str(error))
-    if recorded["status"] != "FINISHED":
-        sys.exit(f"run {words[0]} is {recorded['status']}: there are no scores to compare with")
+    asked = trained.asked(sys.argv[1:], USAGE)
+    recorded = asked.found
     with tempfile.TemporaryDirectory() as folder:
-        result = again(OmegaConf.to_container(config), recorded["name"], Path(folder))  # type: ignore[arg-type]
+        result = again(OmegaConf.to_container(asked.config), recorded["name"], Path(folder))  # type: ignore[arg-type]
     if result["status"] != "finished":
         sys.exit(f"{recorded['name']} {result['status']}: {result.get('error', '')}")
     others = differences(json.loads(recorded["environment.json"]), recorded["tags"])

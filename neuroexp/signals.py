@@ -111,20 +111,25 @@ def _power(signal: NDArray[np.float32], intervals: Intervals) -> NDArray[np.floa
     return np.asarray(total / np.sum(intervals[:, 1] - intervals[:, 0]))
 
 
+def cap_thresholds(trace: NDArray[np.float32], low_sd: float, high_sd: float) -> tuple[float, float]:
+    """Return two thresholds for the absolute value of `trace` (time,): its median plus that many standard deviations."""
+    if not 0 <= low_sd < high_sd:
+        raise ValueError(f"low_sd={low_sd} and high_sd={high_sd} must be rising thresholds of at least 0")
+    median, spread = np.median(np.abs(trace)), trace.std()
+    return float(median + low_sd * spread), float(median + high_sd * spread)
+
+
 def detect_caps(
-    trace: NDArray[np.float32], rate_hz: float, low_sd: float, high_sd: float, exclusion_ms: float
+    trace: NDArray[np.float32], rate_hz: float, low_uv: float, high_uv: float, exclusion_ms: float
 ) -> NDArray[np.int64]:
     """Return the samples at which the absolute value of `trace` (time,) peaks between two thresholds.
 
-    A threshold is the median of the absolute value plus that many standard deviations of the trace. Of peaks within
-    `exclusion_ms` only the highest counts, and none does when that one is above the upper threshold: an artefact.
+    Of peaks within `exclusion_ms` only the highest counts, and none does when that one is above the upper threshold: an
+    artefact.
     """
-    if not 0 <= low_sd < high_sd:
-        raise ValueError(f"low_sd={low_sd} and high_sd={high_sd} must be rising thresholds of at least 0")
     size = np.abs(trace)
-    median, spread = np.median(size), trace.std()
-    peaks, _ = find_peaks(size, height=median + low_sd * spread, distance=max(1, exclusion_ms * rate_hz / 1000))
-    return np.asarray(peaks[size[peaks] <= median + high_sd * spread])
+    peaks, _ = find_peaks(size, height=low_uv, distance=max(1, exclusion_ms * rate_hz / 1000))
+    return np.asarray(peaks[size[peaks] <= high_uv])
 
 
 def spike_triggered_average(

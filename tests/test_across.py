@@ -41,6 +41,7 @@ def test_the_second_contraction_tests_and_only_it():
         split=functools.partial(splits.contraction, validation=0.2),
         rate_hz=2048,
         band_hz=None,
+        zero_phase=True,
         align=False,
         max_lag_ms=20,
         batch_size=64,

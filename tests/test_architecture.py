@@ -48,7 +48,9 @@ OURS = {
     "dispatch": {"display", "job", "launch", "tracking", "worker"},
     "plan": {"dispatch", "display", "job", "launch", "ledger", "provenance", "targets", "tracking", "training"},
     "targets": {"typecheck"},
-    "repeat": {"display", "job", "provenance", "tracking"},
+    "repeat": {"display", "job", "provenance", "tracking", "trained"},
+    "decoder": set(),
+    "trained": {"decoder", "fold", "job", "provenance", "targets", "tracking"},
     "sync": {"job", "ledger", "tracking"},
     "status": {"display", "launch", "ledger"},
     "usage": set(),
@@ -56,8 +58,8 @@ OURS = {
 }
 # library -> the only places that know it
 LIBRARIES = {
-    "hydra": {"__main__", "dispatch", "plan", "launch", "job", "targets", "training"},
-    "omegaconf": {"__main__", "dispatch", "launch", "plan", "job", "repeat", "training"},
+    "hydra": {"__main__", "dispatch", "plan", "launch", "job", "targets", "trained", "training"},
+    "omegaconf": {"__main__", "dispatch", "launch", "plan", "job", "repeat", "trained", "training"},
     "mlflow": {"tracking"},
     "pytorch_lightning": {"training", "fold", "tasks", "callbacks"},
     "matplotlib": {"plots", "tasks"},

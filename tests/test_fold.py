@@ -99,6 +99,7 @@ def dataset(recording, **changes):
         "split": lambda *words: splits.random(*words, seed=0),
         "rate_hz": 2048,
         "band_hz": None,
+        "zero_phase": True,
         "align": False,
         "max_lag_ms": 20,
         "batch_size": 64,

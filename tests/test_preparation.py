@@ -115,24 +115,24 @@ def test_caps_are_peaks_between_thresholds_the_highest_of_3_ms_alone():
     trace = 0.1 * RNG.standard_normal(30_000).astype(np.float32)
     for sample, height in ((1000, 3.0), (1060, -4), (5000, -3), (9000, 40), (9050, 3), (20_000, 3)):
         trace[sample] = height
-    caps = signals.detect_caps(trace, RATE, low_sd=5, high_sd=1000, exclusion_ms=3)
+    caps = signals.detect_caps(trace, RATE, *signals.cap_thresholds(trace, 5, 1000), exclusion_ms=3)
     assert caps.tolist() == [1060, 5000, 9000, 20_000]
     spread = trace.std()
-    caps = signals.detect_caps(trace, RATE, low_sd=5, high_sd=20 / spread, exclusion_ms=3)
+    caps = signals.detect_caps(trace, RATE, *signals.cap_thresholds(trace, 5, 20 / spread), exclusion_ms=3)
     assert caps.tolist() == [1060, 5000, 20_000]  # the artefact takes what lies in its 3 ms with it
 
 
 @given(seed=st.integers(0, 50), exclusion_ms=st.floats(0.5, 5))
 def test_caps_keep_their_distance(seed, exclusion_ms):
     trace = np.random.default_rng(seed).standard_normal(3000).astype(np.float32)
-    caps = signals.detect_caps(trace, RATE, 0.5, 50, exclusion_ms)
+    caps = signals.detect_caps(trace, RATE, *signals.cap_thresholds(trace, 0.5, 50), exclusion_ms)
     assert len(caps)
     assert np.diff(caps).min() >= np.floor(exclusion_ms * 30)
 
 
 def test_thresholds_that_do_not_rise():
     with pytest.raises(ValueError, match="low_sd=5 and high_sd=2"):
-        signals.detect_caps(np.ones(10, dtype=np.float32), RATE, 5, 2, 3)
+        signals.cap_thresholds(np.ones(10, dtype=np.float32), 5, 2)
 
 
 # the whole

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from neuroexp import segments, splits
@@ -10,6 +12,8 @@ from neuroexp.fold import Fold
 from neuroexp.preparation import Preprocessing, prepare
 
 ORDERS = {"spatial": GRID.ravel(), "temporal": GRID.T.ravel()}  # contacts of a ring adjacent, or rings of a contact
+
+THRESHOLDS = ("cap_low_uv", "cap_high_uv")
 
 
 def eng(
@@ -47,6 +51,9 @@ def eng(
         raise ValueError(f"dataset.test_share={test_share} must lie between 0 and 1")
     if batch_size < 1:
         raise ValueError(f"dataset.batch_size={batch_size} must be at least 1")
+    steps = (
+        {} if isinstance(recording, Signatures) else dataclasses.asdict(preprocessing)
+    )  # else they were cut elsewhere
     if isinstance(recording, Session):
         recording = prepare(recording, preprocessing, window, rate_hz, cache)
     elif isinstance(recording, Animals):
@@ -90,4 +97,12 @@ def eng(
         facts=facts,
         source=recording,
         control=None if rest is None else np.arange(len(used.label), len(label)),
+        order=ORDERS[order],
+        preparation=steps | _thresholds(recording),
     )
+
+
+def _thresholds(recording: Signatures) -> dict[str, float]:
+    """Return the thresholds of a CAP, averaged over the classes: a stream does not know which of them it is."""
+    found = [[value for name, value in recording.facts.items() if name.startswith(fact)] for fact in THRESHOLDS]
+    return {fact: float(np.mean(values)) for fact, values in zip(THRESHOLDS, found, strict=True) if values}

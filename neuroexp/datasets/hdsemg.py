@@ -19,6 +19,7 @@ def hdsemg(
     split: splits.Splitter,
     rate_hz: float,
     band_hz: tuple[float, float] | None,
+    zero_phase: bool,
     align: bool,
     max_lag_ms: float,
     batch_size: int,
@@ -26,8 +27,9 @@ def hdsemg(
     """Cut the recording into windows of `window` samples, `step` apart, and label them with the motor units' discharges.
 
     With `align` every spike train is moved to the peak of its spike-triggered-average energy, within +-`max_lag_ms`,
-    estimated on samples and discharges of the training windows alone. `band_hz` filters the signal first; None leaves it
-    raw. Raises ValueError for a recording without discharges or with another sampling rate than `rate_hz`.
+    estimated on samples and discharges of the training windows alone. `band_hz` filters the signal first, forwards and
+    backwards (`zero_phase`) or causally; None leaves it raw. Raises ValueError for a recording without discharges or with
+    another sampling rate than `rate_hz`.
     """
     name = recording.name
     if not isinstance(recording, Recording):
@@ -50,7 +52,9 @@ def hdsemg(
         if value < 1:
             raise ValueError(f"{key}={value} must be at least 1")
 
-    signal = recording.signal if band_hz is None else signals.bandpass(recording.signal, rate_hz, *band_hz)
+    signal = recording.signal
+    if band_hz is not None:
+        signal = signals.bandpass(signal, rate_hz, *band_hz, zero_phase=zero_phase)
     n_samples = len(signal)
     starts = segments.window_starts(n_samples, window, step)
     timeline = splits.Timeline(n_samples, rate_hz, recording.spike_trains, recording.force)
@@ -85,4 +89,5 @@ def hdsemg(
             **decomposed,
         },
         source=recording.with_spike_trains(trains),
+        preparation={"band_hz": None if band_hz is None else list(band_hz), "order": 2, "zero_phase": zero_phase},
     )

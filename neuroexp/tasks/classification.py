@@ -29,6 +29,7 @@ class Classification(LightningModule):
         """`optimizer` builds the optimiser from parameters."""
         super().__init__()
         self.model, self.optimizer = model, optimizer
+        self.activation = nn.Softmax(dim=1)  # from logits to probabilities
         self.train_rate: Tensor | None = None  # of the classes: the chance row predicts with it
         self.confusion = self.control_confusion = torch.empty(0)
         self._reset()
@@ -106,6 +107,10 @@ class Classification(LightningModule):
             for batch in control:
                 self._step(batch)
             self.control_confusion = self._report("control")
+
+    def outputs(self, fold: Any) -> list[str]:
+        """Return the names of what the network puts out."""
+        return list(fold.source.classes)
 
     def tables(self, fold: Any) -> dict[str, Sequence[Mapping[str, Any]]]:
         """Return the tables of the test, as rows, by file name."""

@@ -39,6 +39,7 @@ class Decomposition(LightningModule):
             raise ValueError(f"task.threshold={threshold} is no probability between 0 and 1")
         self.model, self.optimizer, self.threshold = model, optimizer, threshold
         self.logit_threshold = float(torch.logit(torch.tensor(threshold)))
+        self.activation = nn.Sigmoid()  # from logits to probabilities
         self.train_rate: Tensor | None = None  # of positives, per unit: the chance row predicts with it
         self.per_unit: list[dict[str, float]] = []
         self.probabilities = self.labels = torch.empty(0)
@@ -129,6 +130,10 @@ class Decomposition(LightningModule):
         self.log("baseline/f1_chance", float(scores.f1_chance(rate, train_rate)[scorable].mean()))
         self.log("baseline/auprc_chance", float(rate[scorable].mean()))
         self._reset()
+
+    def outputs(self, fold: Any) -> list[str]:
+        """Return the names of what the network puts out."""
+        return [f"unit {number + 1}" for number in range(fold.labels.shape[1])]
 
     def tables(self, fold: Any) -> dict[str, Sequence[Mapping[str, float]]]:
         """Return the tables of the test, as rows, by file name."""

@@ -1,0 +1,145 @@
+"""A finished run brought back from MLflow: its configuration, its fold, and the network with the weights that were tested."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from hydra.utils import instantiate
+from numpy.typing import NDArray
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from torch import Tensor
+
+from neuroexp import provenance, targets
+from neuroexp.decoder import Decoder, Spec
+from neuroexp.fold import Fold
+from neuroexp.job import quiet, sentence
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A run that a command line names, as the store has it."""
+
+    run_id: str
+    uri: str
+    found: Mapping[str, Any]  # what `tracking.read_run` returns
+    config: DictConfig  # with what the command line changes
+    words: Mapping[str, str]  # those that are the command's own
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A run with its data and its trained network."""
+
+    asked: Asked
+    fold: Fold
+    decoder: Decoder
+    spec: Spec
+
+
+def asked(words: Sequence[str], usage: str, own: Sequence[str] = ()) -> Asked:
+    """Return the run that a command line names, see `ask`; what stands in its way ends the process with one sentence."""
+    from neuroexp.tracking import StoreError  # noqa: PLC0415 - a second to import
+
+    try:
+        return ask(words, usage, own)
+    except (StoreError, ValueError) as error:
+        sys.exit(str(error))
+
+
+def ask(words: Sequence[str], usage: str, own: Sequence[str] = ()) -> Asked:
+    """Return the run that `words` name, `RUN_ID` or `run_id=RUN_ID`, with settings changed as the other words say.
+
+    Words that begin with one of `own` are the command's. Raises ValueError for words that make no sense, a run that is not
+    there or not finished, and StoreError when the store cannot be reached.
+    """
+    from neuroexp.tracking import read_run  # noqa: PLC0415 - a second to import
+
+    words = [word if "=" in word or number else f"run_id={word}" for number, word in enumerate(words)]
+    pairs = dict(word.partition("=")[::2] for word in words)
+    if "run_id" not in pairs or any("=" not in word for word in words):
+        raise ValueError(usage)
+    try:
+        settings = [word for word in words if word.partition("=")[0] not in ("run_id", *own)]
+        changes = OmegaConf.from_dotlist(settings)
+        default = f"sqlite:///{Path.cwd()}/outputs/mlflow.db"
+        uri = str(OmegaConf.select(changes, "tracking.uri") or os.environ.get("MLFLOW_TRACKING_URI", default))
+        quiet()
+        found = read_run(uri, pairs["run_id"])
+        config = OmegaConf.merge(OmegaConf.create(found["config.yaml"]), changes)
+        for group in ("dataset", "task"):  # a run records values, and a change of one must reach where it is used
+            for name in set(config[group]) & set(config):
+                config[group][name] = config[name]
+    except OmegaConfBaseException as error:
+        raise ValueError(str(error)) from None
+    if found["status"] != "FINISHED":
+        raise ValueError(f"run {pairs['run_id']} is {found['status']}: it has no tested network and no scores")
+    assert isinstance(config, DictConfig)
+    return Asked(pairs["run_id"], uri, found, config, {name: pairs[name] for name in own if name in pairs})
+
+
+def load(asked: Asked) -> Trained:
+    """Read the run's recording again and give its network the weights that were tested.
+
+    Raises ValueError when the recording is not the one that the run has seen, or its weights do not fit.
+    """
+    from neuroexp.tracking import download  # noqa: PLC0415 - a second to import
+
+    cfg = asked.config
+    plain = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(plain, dict)
+    targets.check(plain, "", list(cfg.trusted))
+    try:
+        fold = instantiate(cfg.dataset)
+        model = instantiate(cfg.model, **fold.shape)
+        task = instantiate(cfg.task, _partial_=True)(model=model)
+    except Exception as error:
+        raise ValueError(sentence(error)) from error
+    split = provenance.digest_of(fold.split.train, fold.split.validation, fold.split.test)
+    name = asked.found["name"]
+    if asked.found["tags"].get("neuroexp.split", split) != split or asked.found["digest"] != fold.source.sha256[:16]:
+        raise ValueError(
+            f"{fold.source.name} is not the recording, or not cut into the windows, that {name} was trained on"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        weights = torch.load(download(asked.uri, asked.run_id, "model.pt", folder), "cpu", weights_only=True)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(
+            f"the weights of {name} do not fit its network: {' '.join(str(error).split())[:200]}"
+        ) from None
+    decoder = Decoder(model, task.activation, fold.mean, fold.std, fold.order).eval()
+    spec = Spec(
+        name=name,
+        run_id=asked.run_id,
+        recording=fold.source.name,
+        dataset=cfg.dataset._target_.rpartition(".")[2],
+        outputs=tuple(task.outputs(fold)),
+        threshold=getattr(task, "threshold", 0.5),
+        rate_hz=float(fold.source.rate_hz),
+        n_channels=fold.signal.shape[1],
+        window=fold.window,
+        step=cfg.step,
+        preparation=fold.preparation,
+    )
+    return Trained(asked, fold, decoder, spec)
+
+
+def microvolts(fold: Fold, indices: NDArray[np.int64]) -> Tensor:
+    """Return windows (window, channel, time) of a fold in the recording's channel order and in microvolts."""
+    windows = fold.gather(fold.starts[torch.from_numpy(indices)])
+    windows = windows * torch.from_numpy(fold.std)[:, None] + torch.from_numpy(fold.mean)[:, None]
+    if fold.order is None:
+        return windows
+    restored = torch.empty_like(windows)
+    restored[:, torch.from_numpy(fold.order)] = windows
+    return restored
