@@ -61,11 +61,12 @@ class Decoder(nn.Module):
         activation: nn.Module,
         mean: NDArray[np.float32],
         std: NDArray[np.float32],
+        window: int,
         order: NDArray[np.int64] | None = None,
     ):
         """`mean` and `std` (channel,) are the training windows'; `order` names the channel of each of the network's rows."""
         super().__init__()
-        self.network, self.activation = network.eval(), activation
+        self.network, self.activation, self.window = network.eval(), activation, window
         self.register_buffer("mean", torch.from_numpy(mean)[:, None])
         self.register_buffer("scale", torch.from_numpy(std)[:, None])
         order = np.arange(len(mean)) if order is None else order

@@ -75,6 +75,7 @@ def ask(words: Sequence[str], usage: str, own: Sequence[str] = ()) -> Asked:
         quiet()
         found = read_run(uri, pairs["run_id"])
         config = OmegaConf.merge(OmegaConf.create(found["config.yaml"]), changes)
+        assert isinstance(config, DictConfig)
         for group in ("dataset", "task"):  # a run records values, and a change of one must reach where it is used
             for name in set(config[group]) & set(config):
                 config[group][name] = config[name]
@@ -82,7 +83,6 @@ def ask(words: Sequence[str], usage: str, own: Sequence[str] = ()) -> Asked:
         raise ValueError(str(error)) from None
     if found["status"] != "FINISHED":
         raise ValueError(f"run {pairs['run_id']} is {found['status']}: it has no tested network and no scores")
-    assert isinstance(config, DictConfig)
     return Asked(pairs["run_id"], uri, found, config, {name: pairs[name] for name in own if name in pairs})
 
 
@@ -117,7 +117,7 @@ def load(asked: Asked) -> Trained:
         raise ValueError(
             f"the weights of {name} do not fit its network: {' '.join(str(error).split())[:200]}"
         ) from None
-    decoder = Decoder(model, task.activation, fold.mean, fold.std, fold.order).eval()
+    decoder = Decoder(model, task.activation, fold.mean, fold.std, fold.window, fold.order).eval()
     spec = Spec(
         name=name,
         run_id=asked.run_id,

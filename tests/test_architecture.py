@@ -50,6 +50,11 @@ OURS = {
     "targets": {"typecheck"},
     "repeat": {"display", "job", "provenance", "tracking", "trained"},
     "decoder": set(),
+    "onnxfile": {"decoder"},
+    "engines": {"decoder", "onnxfile"},
+    "served": {"decoder", "onnxfile", "tracking"},
+    "latency": {"decoder", "display", "engines", "export", "provenance", "tracking", "trained"},
+    "export": {"display", "engines", "onnxfile", "scores", "served", "tracking", "trained"},
     "trained": {"decoder", "fold", "job", "provenance", "targets", "tracking"},
     "sync": {"job", "ledger", "tracking"},
     "status": {"display", "launch", "ledger"},
@@ -60,7 +65,7 @@ OURS = {
 LIBRARIES = {
     "hydra": {"__main__", "dispatch", "plan", "launch", "job", "targets", "trained", "training"},
     "omegaconf": {"__main__", "dispatch", "launch", "plan", "job", "repeat", "trained", "training"},
-    "mlflow": {"tracking"},
+    "mlflow": {"tracking", "served"},
     "pytorch_lightning": {"training", "fold", "tasks", "callbacks"},
     "matplotlib": {"plots", "tasks"},
 }

@@ -1,0 +1,132 @@
+"""A trained run as files for an implant or an interface: `python -m neuroexp.export RUN_ID`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from neuroexp import display, engines, onnxfile, scores, trained
+
+USAGE = "python -m neuroexp.export RUN_ID [to=FOLDER] [calibration=512] [tracking.uri=URI] [recording.path=FILE]"
+OWN = ("to", "calibration")
+SCORE = {"hdsemg": "f1", "eng": "macro_f1"}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """One form of a decoder, and how it compares with the network that was trained."""
+
+    form: str
+    size_kb: float
+    score: float  # on the test windows
+    largest: float  # difference of a probability there, from the trained network's
+    agree: float  # share of decisions that are the same
+
+
+def main() -> None:
+    """Write a run's decoder as ONNX in fp32 and int8, compare both with the original, and add them to the run."""
+    asked = trained.asked(sys.argv[1:], USAGE, OWN)
+    from neuroexp.tracking import StoreError, add  # noqa: PLC0415 - a second to import
+
+    try:
+        onnxfile.needed("onnx")
+        from neuroexp.served import package  # noqa: PLC0415 - of an extra
+
+        count = _whole("calibration", asked.words.get("calibration", "512"))
+        back = trained.load(asked)
+        folder = Path(asked.words.get("to") or f"outputs/export/{asked.run_id[:8]}")
+        files = write(back, folder, count)
+        table = compare(back, files)
+        for form, path in files.items():
+            package(path, back.spec, folder / form)
+            add(asked.uri, asked.run_id, folder / form, _metrics(table, form), f"decoder_{form}")
+    except (ValueError, StoreError, OSError) as error:
+        sys.exit(str(error))
+    (folder / "export.json").write_text(json.dumps([vars(row) for row in table], indent=1))
+    show(back, table, folder)
+
+
+def write(back: trained.Trained, folder: Path, calibration: int) -> dict[str, Path]:
+    """Write the decoder of a run in both forms, int8 with ranges from so many training windows; return where they are."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {form: folder / name for form, name in engines.FILES.items()}
+    onnxfile.write(back.decoder, back.spec, files["onnx"])
+    train = back.fold.split.train
+    evenly = train[np.linspace(0, len(train) - 1, min(calibration, len(train))).astype(np.int64)]
+    onnxfile.quantise(files["onnx"], files["int8"], trained.microvolts(back.fold, evenly).numpy())
+    return files
+
+
+def compare(back: trained.Trained, files: Mapping[str, Path]) -> list[Exported]:
+    """Return score and differences of the exported forms on the test windows, the trained network first."""
+    test = back.fold.split.test
+    labels = back.fold.labels[torch.from_numpy(test)].numpy()
+    windows = trained.microvolts(back.fold, test).numpy()
+    original = _predict(engines.build("eager", back.decoder, {}), windows)
+    weights_kb = sum(p.numel() * p.element_size() for p in back.decoder.parameters()) / 1000
+    table = [Exported("trained", weights_kb, score(back, original, labels), 0.0, 1.0)]
+    for form, path in files.items():
+        found = _predict(engines.build(form, back.decoder, files), windows)
+        same = float(np.mean(_decisions(back, found) == _decisions(back, original)))
+        largest = float(np.abs(found - original).max())
+        table.append(Exported(form, path.stat().st_size / 1000, score(back, found, labels), largest, same))
+    return table
+
+
+def score(back: trained.Trained, probabilities: NDArray[np.float32], labels: NDArray[np.float32]) -> float:
+    """Return the score by which runs are compared: F1 averaged over motor units or classes."""
+    decided, truth = torch.from_numpy(_decisions(back, probabilities)), torch.from_numpy(labels) > 0
+    return float(scores.f1(scores.counts(decided, truth)).nanmean())
+
+
+def _decisions(back: trained.Trained, probabilities: NDArray[np.float32]) -> NDArray[np.bool_]:
+    if back.spec.dataset == "eng":
+        return np.asarray(np.eye(len(back.spec.outputs), dtype=bool)[probabilities.argmax(axis=1)])
+    return probabilities > back.spec.threshold
+
+
+def _predict(engine: engines.Predict, windows: NDArray[np.float32], batch: int = 256) -> NDArray[np.float32]:
+    return np.concatenate([engine(windows[low : low + batch]) for low in range(0, len(windows), batch)])
+
+
+def _metrics(table: list[Exported], form: str) -> dict[str, float]:
+    [row] = [row for row in table if row.form == form]
+    found = {"size_kb": row.size_kb, "score": row.score, "largest_difference": row.largest, "agreement": row.agree}
+    return {f"export/{form}_{name}": value for name, value in found.items()}
+
+
+def show(back: trained.Trained, table: list[Exported], folder: Path) -> None:
+    """Print the table, and where the files are."""
+    from rich.table import Table  # noqa: PLC0415 - only when there is something to print
+
+    out = display.console()
+    grid = Table(box=None, pad_edge=False, header_style="bold")
+    metric = SCORE[back.spec.dataset]
+    for column in (back.spec.name, "KB", metric, "largest difference", "same decisions"):
+        grid.add_column(column, justify="left" if column == back.spec.name else "right")
+    for row in table:
+        grid.add_row(row.form, f"{row.size_kb:.0f}", f"{row.score:.4f}", f"{row.largest:.2g}", f"{row.agree:.2%}")
+    out.print(grid)
+    simulated = "simulated recording, " if getattr(back.fold.source, "simulated", False) else ""
+    out.print(f"\n({simulated}{len(back.fold.split.test)} test windows of {back.spec.recording})", markup=False)
+    out.print(
+        f"{folder}/decoder.onnx, {folder}/decoder_int8.onnx; in MLflow: runs:/{back.spec.run_id}/decoder_onnx",
+        soft_wrap=True,
+    )
+
+
+def _whole(name: str, text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise ValueError(f"{name}={text} must be a whole number of at least 1")
+    return int(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,189 @@
+"""How late a trained run decides, engine by engine: `python -m neuroexp.latency RUN_ID`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from neuroexp import display, engines, export, provenance, trained
+from neuroexp.decoder import Spec
+
+USAGE = (
+    "python -m neuroexp.latency RUN_ID [engines=eager,compiled,onnx,int8] [threads=1,2] [seconds=2] "
+    "[tracking.uri=URI] [recording.path=FILE]"
+)
+OWN = ("engines", "threads", "seconds")
+WARM_UP = 20  # predictions before the clock runs
+WINDOWS = 256  # that are predicted in turn
+
+
+@dataclass(frozen=True)
+class Latency:
+    """What one prediction of one window takes, in milliseconds."""
+
+    engine: str
+    threads: int
+    p50_ms: float
+    p99_ms: float
+    max_ms: float
+    predictions: int
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What a decoder's windows and steps say before any prediction is timed."""
+
+    window_ms: float
+    period_ms: float  # between decisions: the step, or the shortest time between two CAPs
+    ahead_ms: float  # a window reaches so far beyond the sample that it decides on
+    unseen: float  # share of the samples that no window sees
+
+    @classmethod
+    def of(cls, spec: Spec) -> Timing:
+        """Return the timing of a decoder."""
+        window_ms = 1000 * spec.window / spec.rate_hz
+        if spec.step is None:
+            return cls(window_ms, float(spec.preparation.get("exclusion_ms", np.nan)), window_ms / 2, np.nan)
+        period_ms = 1000 * spec.step / spec.rate_hz
+        return cls(window_ms, period_ms, window_ms / 2, max(0.0, 1 - spec.window / spec.step))
+
+    def paper_ms(self, prediction_ms: float) -> float:
+        """Return the latency as the HD-sEMG paper counts it: the whole window and the prediction."""
+        return self.window_ms + prediction_ms
+
+    def age_ms(self, prediction_ms: float) -> float:
+        """Return the worst age of information: the oldest sample of a window when the next decision replaces this one."""
+        return self.window_ms + self.period_ms + prediction_ms
+
+    def factor(self, prediction_ms: float) -> float:
+        """Return the real-time factor: above 1 the decoder falls behind."""
+        return prediction_ms / self.period_ms
+
+
+def main() -> None:
+    """Measure a run's decoder with every engine that is there, print the table, add it to the run."""
+    asked = trained.asked(sys.argv[1:], USAGE, OWN)
+    from neuroexp.tracking import StoreError, add  # noqa: PLC0415 - a second to import
+
+    try:
+        wanted = asked.words.get("engines", ",".join(_there())).split(",")
+        threads = [_positive("threads", word) for word in asked.words.get("threads", _counts()).split(",")]
+        seconds = _positive("seconds", asked.words.get("seconds", "2"))
+        unknown = [name for name in wanted if name not in engines.ENGINES]
+        if unknown:
+            raise ValueError(f"engines={unknown[0]} is none of {', '.join(engines.ENGINES)}")
+        back = trained.load(asked)
+        with tempfile.TemporaryDirectory() as folder:
+            files = export.write(back, Path(folder), 512) if set(wanted) & set(engines.FILES) else {}
+            windows = trained.microvolts(back.fold, back.fold.split.test[:WINDOWS]).numpy()
+            rows = measure(back, files, windows, wanted, threads, seconds)
+        with tempfile.TemporaryDirectory() as folder:
+            described = {"rows": [vars(row) for row in rows], "environment": provenance.environment()}
+            (Path(folder) / "latency.json").write_text(json.dumps(described, indent=1))
+            metrics = {f"latency/{r.engine}_{r.threads}_p50_ms": r.p50_ms for r in rows}
+            metrics |= {f"latency/{r.engine}_{r.threads}_p99_ms": r.p99_ms for r in rows}
+            add(asked.uri, asked.run_id, Path(folder), metrics)
+    except (ValueError, StoreError) as error:
+        sys.exit(str(error))
+    show(back.spec, rows)
+
+
+def measure(
+    back: trained.Trained,
+    files: dict[str, Path],
+    windows: NDArray[np.float32],
+    wanted: Sequence[str],
+    threads: Sequence[int],
+    seconds: float,
+) -> list[Latency]:
+    """Return what predicting `windows` (window, channel, time) one at a time takes; says which engine cannot run here."""
+    rows = []
+    for name in wanted:
+        for count in threads if not name.startswith("cuda") else threads[:1]:
+            try:
+                engine = engines.build(name, back.decoder, files, count)
+            except ValueError as error:
+                print(error, file=sys.stderr)
+                break
+            rows.append(clock(name, count, engine, windows, seconds))
+        back.decoder.to("cpu")
+    if not rows:
+        raise ValueError("no engine could run")
+    return rows
+
+
+def clock(name: str, threads: int, engine: engines.Predict, windows: NDArray[np.float32], seconds: float) -> Latency:
+    """Return the quantiles of predictions of single windows, measured for so many seconds."""
+    singles = [np.ascontiguousarray(windows[number : number + 1]) for number in range(len(windows))]
+    for number in range(WARM_UP):
+        engine(singles[number % len(singles)])
+    taken: list[float] = []
+    ends = time.perf_counter() + seconds
+    while time.perf_counter() < ends or len(taken) < WARM_UP:
+        window = singles[len(taken) % len(singles)]
+        began = time.perf_counter()
+        engine(window)
+        taken.append(time.perf_counter() - began)
+    p50, p99 = 1000 * np.quantile(taken, [0.5, 0.99])
+    return Latency(name, threads, float(p50), float(p99), 1000 * max(taken), len(taken))
+
+
+def show(spec: Spec, rows: Sequence[Latency]) -> None:
+    """Print the table, and what stays of each step for anything else."""
+    from rich.table import Table  # noqa: PLC0415 - only when there is something to print
+
+    out, timing = display.console(), Timing.of(spec)
+    grid = Table(box=None, pad_edge=False, header_style="bold")
+    heads = ("engine", "threads", "p50 ms", "p99 ms", "max ms", "window + p50", "worst age", "real-time factor")
+    for head in heads:
+        grid.add_column(head, justify="left" if head == "engine" else "right")
+    for row in rows:
+        late = timing.factor(row.p99_ms) > 1
+        grid.add_row(
+            row.engine,
+            str(row.threads),
+            *(f"{value:.3f}" for value in (row.p50_ms, row.p99_ms, row.max_ms)),
+            f"{timing.paper_ms(row.p50_ms):.1f}",
+            f"{timing.age_ms(row.p99_ms):.1f}",
+            f"{timing.factor(row.p50_ms):.3f}" + (" late" if late else ""),
+            style="red" if late else None,
+        )
+    out.print(f"{spec.name}, one window at a time", style="bold", markup=False)
+    out.print(grid)
+    what = "a step" if spec.step else "the shortest time between two CAPs"
+    out.print(
+        f"\nwindow {timing.window_ms:.2f} ms, {what} {timing.period_ms:.2f} ms; worst age: of a window's oldest sample, "
+        "window + that time + p99;\nthe real-time factor is p50 over that time, and late means that the p99 misses it",
+        markup=False,
+    )
+    if timing.unseen > 0:
+        out.print(f"{timing.unseen:.0%} of the samples lie between windows and are never seen")
+
+
+def _there() -> list[str]:
+    return [name for name in engines.ENGINES if torch.cuda.is_available() or not name.startswith("cuda")]
+
+
+def _counts() -> str:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return ",".join(str(count) for count in sorted({1, cores}))
+
+
+def _positive(name: str, text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise ValueError(f"{name}={text} must be a whole number of at least 1")
+    return int(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,168 @@
+"""Decoders as ONNX files: equal to the network, refused when they are not whole, loaded by MLflow; and how late they are."""
+
+import json
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import onnx
+import pytest
+import torch
+from conftest import SMALL
+from test_cli import store
+from test_models import NAMES, build
+
+from neuroexp import engines, latency, onnxfile
+from neuroexp.decoder import Decoder, Spec
+
+RNG = np.random.default_rng(0)
+
+
+def spec_of(n_channels: int, window: int, outputs: int, **changes: object) -> Spec:
+    words = {
+        "name": "net", "run_id": "0", "recording": "simulated S1", "dataset": "hdsemg", "threshold": 0.5, "rate_hz": 2048.0,
+        "outputs": tuple(f"unit {n + 1}" for n in range(outputs)), "n_channels": n_channels, "window": window, "step": 10,
+        "preparation": {"band_hz": None},
+    }  # fmt: skip
+    return Spec(**words | changes)
+
+
+def decoder_of(name: str, window: int, outputs: int = 3) -> Decoder:
+    torch.manual_seed(0)
+    mean, std = RNG.normal(0, 20, 64).astype(np.float32), RNG.uniform(5, 500, 64).astype(np.float32)
+    network = build(name, window, outputs)
+    return Decoder(network, torch.nn.Sigmoid(), mean, std, window, RNG.permutation(64)).eval()
+
+
+def microvolts(decoder: Decoder, count: int) -> np.ndarray:
+    noise = RNG.standard_normal((count, 64, decoder.window))
+    scaled = noise[:, np.argsort(decoder.order.numpy())]  # any: what matters is that channels differ in size
+    return (scaled * decoder.scale.numpy() + decoder.mean.numpy()).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_network_is_the_same_in_onnx_and_nearly_so_in_int8(name, tmp_path):
+    decoder = decoder_of(name, window=32)
+    files = {form: tmp_path / file for form, file in engines.FILES.items()}
+    onnxfile.write(decoder, spec_of(64, 32, 3), files["onnx"])
+    windows = microvolts(decoder, 40)
+    expected = engines.build("eager", decoder, {})(windows)
+    engine = engines.build("onnx", decoder, files)
+    np.testing.assert_allclose(engine(windows), expected, atol=2e-6)
+    np.testing.assert_allclose(np.concatenate([engine(windows[i : i + 1]) for i in range(3)]), expected[:3], atol=2e-6)
+    if name in ("mldcnn", "mobilescapenet", "mldrsnet"):
+        onnxfile.quantise(files["onnx"], files["int8"], windows)
+        found = engines.build("int8", decoder, files)(windows)
+        assert 0 < np.abs(found - expected).max() < 0.1
+        assert files["int8"].stat().st_size < 0.5 * files["onnx"].stat().st_size
+        assert onnxfile.read(files["int8"]) == onnxfile.read(files["onnx"]) == spec_of(64, 32, 3)
+
+
+def test_a_compiled_decoder_is_the_same():
+    decoder = decoder_of("mldcnn", window=20)
+    windows = microvolts(decoder, 1)
+    expected = engines.build("eager", decoder, {})(windows)
+    np.testing.assert_allclose(engines.build("compiled", decoder, {})(windows), expected, atol=1e-5)
+
+
+def test_an_export_that_is_foreign_or_damaged_is_refused(tmp_path):
+    path = tmp_path / "decoder.onnx"
+    onnxfile.write(decoder_of("mldcnn", 20), spec_of(64, 20, 3), path)
+    assert onnxfile.read(path).window == 20
+    whole = path.read_bytes()
+    damaged = bytearray(whole)
+    damaged[len(damaged) // 2] ^= 1  # one bit of one weight: any runtime would load it
+    path.write_bytes(damaged)
+    with pytest.raises(ValueError, match="changed or damaged"):
+        onnxfile.read(path)
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match="no ONNX file, or not whole"):
+        onnxfile.read(path)
+    path.write_text("hello")
+    with pytest.raises(ValueError, match="no ONNX file"):
+        onnxfile.read(path)
+    path.write_bytes(whole)
+    model = onnx.load(path)
+    del model.metadata_props[:]
+    onnx.save(model, path)
+    with pytest.raises(ValueError, match="not a decoder that neuroexp has exported"):
+        onnxfile.read(path)
+    with pytest.raises(ValueError, match=r"is not there: python -m neuroexp\.export"):
+        onnxfile.read(tmp_path / "gone.onnx")
+
+
+@pytest.mark.parametrize(
+    ("name", "threads", "says"),
+    [
+        ("fast", 1, "engine=fast is none of eager, compiled"),
+        ("int8", 1, "needs an exported"),
+        ("eager", 0, "threads=0"),
+    ],
+)
+def test_an_engine_that_is_not_there(name, threads, says):
+    with pytest.raises(ValueError, match=says):
+        engines.build(name, decoder_of("mldcnn", 20), {}, threads)
+
+
+def test_the_timing_of_the_papers_own_cell():
+    timing = latency.Timing.of(spec_of(64, 20, 15))
+    assert timing.window_ms == pytest.approx(9.766, abs=1e-3)
+    assert timing.paper_ms(5.39) == pytest.approx(15.156, abs=1e-3)
+    assert timing.age_ms(5.39) == pytest.approx(20.04, abs=0.01)
+    assert timing.factor(5.39) > 1  # the published prediction misses its own step of 4.88 ms
+    assert timing.unseen == 0
+    assert latency.Timing.of(spec_of(64, 20, 15, step=50)).unseen == pytest.approx(0.6)
+    caps = latency.Timing.of(spec_of(56, 100, 3, step=None, rate_hz=30000.0, preparation={"exclusion_ms": 3}))
+    assert (caps.window_ms, caps.period_ms) == (pytest.approx(10 / 3), 3)
+
+
+def command(folder: Path, module: str, *words: str) -> subprocess.CompletedProcess:
+    run = [sys.executable, "-m", f"neuroexp.{module}", *words]
+    return subprocess.run(run, cwd=folder, capture_output=True, text=True, check=False, timeout=300)
+
+
+def test_a_run_is_exported_measured_and_loaded_by_mlflow(neuroexp, tmp_path):
+    done = neuroexp("window=20", "step=50", *SMALL, "trainer.max_epochs=3")
+    run_id = done.results()[0]["run_id"]
+    exported = command(tmp_path, "export", run_id, "to=implant")
+    assert exported.returncode == 0, exported.stderr
+    assert exported.stderr == ""
+    assert "simulated recording" in exported.stdout
+    rows = {row["form"]: row for row in json.loads((tmp_path / "implant" / "export.json").read_text())}
+    assert rows["trained"]["score"] == pytest.approx(done.results()[0]["scores"]["test/f1"], abs=1e-6)
+    assert rows["onnx"]["largest"] < 1e-5
+    assert rows["onnx"]["agree"] == 1
+    assert onnxfile.read(tmp_path / "implant" / "decoder_int8.onnx").run_id == run_id
+
+    measured = command(tmp_path, "latency", f"run_id={run_id}", "engines=eager,int8", "threads=1", "seconds=1")
+    assert measured.returncode == 0, measured.stderr
+    assert "60% of the samples lie between windows" in measured.stdout
+    opened = store(tmp_path)
+    metrics = opened.client.get_run(run_id).data.metrics
+    assert 0 < metrics["latency/int8_1_p50_ms"] <= metrics["latency/int8_1_p99_ms"]
+    assert metrics["export/int8_size_kb"] < metrics["export/onnx_size_kb"]
+
+    mlflow.set_tracking_uri(opened.uri)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of MLflow about its own annotations
+        model = mlflow.pyfunc.load_model(f"runs:/{run_id}/decoder_onnx")
+    windows = RNG.normal(0, 50, (2, 64, 20)).astype(np.float32)
+    session = onnxfile.session(tmp_path / "implant" / "decoder.onnx", 1)
+    np.testing.assert_allclose(
+        model.predict({"windows": windows})["probabilities"], session.run(None, {"windows": windows})[0], atol=1e-6
+    )
+    assert model.metadata.signature.inputs.input_names() == ["windows"]
+
+    for words, says in (
+        (["export", run_id, "calibration=none"], "calibration=none must be a whole number"),
+        (["latency", run_id, "engines=quick"], "engines=quick is none of"),
+        (["latency", "nope"], "run nope is not in"),
+        (["export", run_id, "recording.seed=5"], "is not the recording"),
+    ):
+        mistaken = command(tmp_path, *words)
+        assert mistaken.returncode == 1
+        assert says in mistaken.stderr
+        assert "Traceback" not in mistaken.stderr
