@@ -35,7 +35,9 @@ def make(source: Source) -> Artefact:
         shown = of["mean_sd"].notna().to_numpy()
         axes.errorbar(shown.nonzero()[0], of["mean"][shown], of["mean_sd"][shown], fmt="none", ecolor="#333333", lw=0.9)
         axes.set(xlabel="% MVC", title=score.rpartition("/")[2].replace("_", " "))
-        if score != "test/identified_units":
+        if score == "test/identified_units":
+            axes.set_ylim(0, max(1, 1.1 * of["mean"].max()))
+        else:
             axes.set_ylim(0, 1.05)
     artefact.figures["intensity"] = drawn
     return artefact

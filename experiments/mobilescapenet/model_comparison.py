@@ -38,10 +38,8 @@ def make(source: Source) -> Artefact:
         value = fact["value"] / (100 if fact["unit"] == "%" else 1)
         known[fact["metric"].rpartition("/")[2].replace("_", " "), fact["model"]] = value
     pictures.bars(axes, means, spreads, known)
-    chance = cells.scores["baseline/f1_chance"].mean()
-    axes.axhline(chance, color=pictures.GREY, lw=1, ls="--")
-    axes.text(axes.get_xlim()[1], chance, "chance", ha="right", va="bottom", fontsize=8, color="#555555")
-    axes.set_ylim(0, 1.05)
+    pictures.macro_f1(axes, cells.scores["baseline/f1_chance"].mean())
+    axes.set_ylabel("")
     pictures.legend(drawn)
     artefact.figures["model_comparison"] = drawn
     return artefact

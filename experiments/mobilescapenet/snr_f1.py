@@ -41,10 +41,13 @@ def make(source: Source) -> Artefact:
     drawn = pictures.figure(artefact.title, 4.6, 3.2, artefact.simulated)
     axes = drawn.subplots()
     axes.plot(scores["snr_db"], scores["test/macro_f1"], "o", color=pictures.colour("mobilescapenet"), ms=7)
-    for row in scores.to_dict("records"):
+    for number, row in enumerate(scores.sort_values("snr_db").to_dict("records")):
         if "recording.rat" in row:
-            place = (row["snr_db"], row["test/macro_f1"])
-            axes.annotate(f"rat {row['recording.rat']:g}", place, (6, 3), textcoords="offset points", fontsize=8)
+            place, side = (row["snr_db"], row["test/macro_f1"]), 1 - 2 * (number % 2)  # neighbours above and below
+            axes.annotate(
+                f"rat {row['recording.rat']:g}", place, (0, 11 * side), textcoords="offset points", ha="center",
+                va="center", fontsize=8,
+            )  # fmt: skip
     axes.margins(x=0.15)
     axes.set(xlabel="signal-to-noise ratio, mean of the classes (dB)", ylabel="macro F1", ylim=(0, 1.05))
     artefact.figures["snr_f1"] = drawn

@@ -1,0 +1,59 @@
+"""One prediction of one window by the papers' networks at their own sizes: engines against PyTorch's eager mode."""
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from neuroexp import engines, onnxfile
+from neuroexp.decoder import Decoder, Spec
+from neuroexp.latency import clock
+from neuroexp.models.escapenet import ESCAPENet
+from neuroexp.models.mldcnn import MLDCNN
+from neuroexp.models.mldrsnet import MLDRSNet
+from neuroexp.models.mobilescapenet import MobilESCAPENet
+from neuroexp.models.mtdcnn import MTDCNN
+
+SECONDS = 2.0
+# network, channels, window, outputs, aims in ms by (engine, threads)
+CASES: tuple[tuple[type[nn.Module], int, int, int, Mapping[tuple[str, int], float]], ...] = (
+    (MobilESCAPENet, 56, 100, 3, {("onnx", 1): 0.5}),
+    (ESCAPENet, 56, 100, 3, {}),
+    (MLDCNN, 64, 20, 15, {("onnx", 1): 0.1}),
+    (MTDCNN, 64, 20, 15, {}),
+    (MLDRSNet, 64, 20, 15, {("onnx", 2): 5.39, ("int8", 2): 2.5}),
+)
+
+
+def main() -> None:
+    """Print the medians and 99th percentiles, each engine's ratio to eager, and whether an aim is met."""
+    print(f"one window at a time, random weights, medians (99th percentiles) of {SECONDS:g} s each, in ms")
+    for network, n_channels, window, n_outputs, aims in CASES:
+        torch.manual_seed(0)
+        windows = np.random.default_rng(0).standard_normal((64, n_channels, window), dtype=np.float32)
+        mean, std = np.zeros(n_channels, dtype=np.float32), np.ones(n_channels, dtype=np.float32)
+        decoder = Decoder(network(n_channels, window, n_outputs), nn.Sigmoid(), mean, std, window).eval()
+        names = tuple(str(number) for number in range(n_outputs))
+        spec = Spec(network.__name__, "", "noise", "hdsemg", names, 0.5, 2048, n_channels, window, 10, preparation={})
+        with tempfile.TemporaryDirectory() as folder:
+            files = {form: Path(folder) / name for form, name in engines.FILES.items()}
+            onnxfile.write(decoder, spec, files["onnx"])
+            onnxfile.quantise(files["onnx"], files["int8"], windows)
+            for threads in (1, 2):
+                found = {}
+                for name in ("eager", *engines.FILES):
+                    found[name] = clock(name, threads, engines.build(name, decoder, files, threads), windows, SECONDS)
+                eager = found["eager"].p50_ms
+                cells = []
+                for name, row in found.items():
+                    aim = aims.get((name, threads))
+                    kept = "" if aim is None else f", aim {aim:g} {'met' if row.p50_ms < aim else 'missed'}"
+                    cells.append(f"{name} {row.p50_ms:.3f} ({row.p99_ms:.3f}, {row.p50_ms / eager:.2f}x{kept})")
+                print(f"  {network.__name__:15} {threads} thread{'s' * (threads > 1)}: {'; '.join(cells)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""Every choice of protocol on one line each: how far the same network's score moves when nothing but the choice changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from experiments import pictures
+from experiments.artefact import Artefact, main
+from experiments.cells import Source
+from experiments.protocol import eng_control, intensity, label, rats, split
+
+FREE = "free"  # what is scored without knowledge: by chance, or by predicting every unit always, whichever is more
+
+
+def make(source: Source) -> Artefact:
+    """Return the scores that differ in one choice alone, as means over the cells and recordings that all options share."""
+    made = [part.make(source) for part in (split, label, intensity, eng_control, rats)]
+    runs = pd.concat([part.runs for part in made if not part.runs.empty] or [pd.DataFrame()], ignore_index=True)
+    artefact = Artefact("protocol/overview", "How much of a score is protocol", runs=runs)
+    artefact.missing = [f"{part.name}: {line}" for part in made for line in part.missing]
+    tables = {part.name.partition("/")[2]: part.tables for part in made}
+    rows = [row for found in (_splits, _labels, _intensities, _nerves) for row in found(tables)]
+    if not rows:
+        return artefact
+    table = pd.DataFrame(rows, columns=["choice", "option", "score", FREE, "n"])
+    artefact.tables["overview"] = table
+    artefact.notes = [
+        "Each line is one network on the same recordings and windows; score: F1, or macro F1 for ENG, mean over n cells and "
+        "recordings that all options of the line share. Ticks: what is scored without any knowledge (the better of chance and "
+        "of predicting every unit always).",
+        "A longer line means that the choice, not the decoder, makes more of the number that is published.",
+    ]
+    artefact.figures["overview"] = _drawn(artefact, table)
+    return artefact
+
+
+Row = tuple[str, str, float, float, int]
+
+
+def _splits(tables: dict[str, dict[str, pd.DataFrame]]) -> Iterator[Row]:
+    found = tables["split"].get("split")
+    for which, part in [] if found is None else found.groupby("recording", sort=False):
+        free = part[["chance", "all_positive"]].max(axis=1)
+        yield from _options(f"split, {which}", part.assign(free=free), "split", ["window", "step"])
+
+
+def _labels(tables: dict[str, dict[str, pd.DataFrame]]) -> Iterator[Row]:
+    found = tables["label"].get("label")
+    if found is None:
+        return
+    found = found.assign(free=found[["chance", "all_positive"]].max(axis=1))
+    yield from _options("label", found[found["align"] == "no"], "label", ["window"])
+    names = {"no": "as labelled", "yes": "aligned"}
+    aligned = found[found["label"] == "step"].assign(align=found["align"].map(names))
+    yield from _options("alignment, label=step", aligned, "align", ["window"])
+
+
+def _intensities(tables: dict[str, dict[str, pd.DataFrame]]) -> Iterator[Row]:
+    found = tables["intensity"].get("intensity")
+    if found is None:
+        return
+    cells = found.pivot_table(index=list(intensity.FACTORS), columns="score", values="mean").reset_index()
+    same = cells[intensity.FACTORS[0]] == cells[intensity.FACTORS[1]]
+    for option, part in (("same intensity", cells[same]), ("another intensity", cells[~same])):
+        if len(part):
+            yield "trained at", option, part["f1"].mean(), part["baseline/f1_chance"].mean(), len(part)
+
+
+def _nerves(tables: dict[str, dict[str, pd.DataFrame]]) -> Iterator[Row]:
+    found = tables["eng_control"].get("eng_control")
+    if found is not None:
+        caps = found[found["dataset.windows"] == "cap"]
+        cells = caps.pivot_table(index="split", columns="score", values="mean")
+        counts = caps[caps["score"] == "macro_f1"].set_index("split")["n"]
+        for option, row in cells.iterrows():
+            yield "split, nerve cuff", str(option), row["macro_f1"], row["baseline/f1_chance"], int(counts[option])
+    found = tables["rats"].get("rats")
+    if found is not None and "same_rat" in found:
+        both = found.dropna(subset=["same_rat", "macro_f1"])
+        for option, column in (("that rat", "same_rat"), ("other rats", "macro_f1")):
+            if len(both):
+                yield "trained on", option, both[column].mean(), both["f1_chance"].mean(), len(both)
+
+
+def _options(choice: str, table: pd.DataFrame, option: str, cell: list[str]) -> Iterator[Row]:
+    """Yield the mean of each option over the cells that all of them have; nothing when there is but one option."""
+    f1 = table.pivot_table(index=cell, columns=option, values="f1").dropna()
+    free = table.pivot_table(index=cell, columns=option, values="free").reindex(f1.index)
+    if len(f1.columns) > 1 and len(f1):
+        for name in f1.columns:
+            yield choice, str(name), f1[name].mean(), free[name].mean(), len(f1)
+
+
+def _drawn(artefact: Artefact, table: pd.DataFrame) -> Figure:
+    choices = list(dict.fromkeys(table["choice"]))
+    drawn = pictures.figure(artefact.title, 7.2, 0.9 + 0.62 * len(choices), artefact.simulated)
+    axes = drawn.subplots()
+    for place, choice in enumerate(choices):
+        of = table[table["choice"] == choice].sort_values("score")
+        axes.plot(of["score"], [place] * len(of), color="#BBBBBB", lw=3, zorder=1, solid_capstyle="round")
+        axes.plot(of[FREE], [place] * len(of), "|", color=pictures.GREY, ms=11, mew=1.6, zorder=2)
+        for k, row in enumerate(of.to_dict("records")):
+            axes.plot(row["score"], place, "o", color=pictures.OTHERS[k], ms=8, zorder=3)
+            above = k % 2 == 0
+            text = f"{row['option']} {row['score']:.2f}"
+            axes.annotate(
+                text, (row["score"], place), (0, 8 if above else -8), textcoords="offset points", ha="center",
+                va="bottom" if above else "top", fontsize=8,
+            )  # fmt: skip
+    axes.plot([], [], "|", color=pictures.GREY, ms=11, mew=1.6, label="without any knowledge")
+    axes.set_yticks(range(len(choices)), choices)
+    axes.set(xlim=(0, 1.02), ylim=(len(choices) - 0.4, -0.6), xlabel="F1 (nerve cuff: macro F1)")
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    pictures.legend(drawn)
+    return drawn
+
+
+if __name__ == "__main__":
+    main(make)
