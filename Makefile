@@ -18,10 +18,10 @@ paper: .venv/ready
 	-$(RUN) -m neuroexp experiment=mobilescapenet/model_comparison model=mobilescapenet,engnet $(FAST)
 	-$(RUN) -m neuroexp experiment=mobilescapenet/ablation model=mobilescapenet/E0,mobilescapenet/E1,mobilescapenet/E2,mobilescapenet/E3,mobilescapenet/E4 recording.rat=6 $(FAST)
 	-$(RUN) -m neuroexp experiment=mobilescapenet/control recording.rat=6 $(FAST)
-	-$(RUN) -m neuroexp experiment=protocol/split window=20,140 step=10,50 fold=0 $(SHORT)
+	-$(RUN) -m neuroexp experiment=protocol/split window=20,140 step=10 fold=0 $(SHORT)
 	-$(RUN) -m neuroexp.fetch
-	-$(RUN) -m neuroexp experiment=protocol/split_real window=20,140 step=10,50 fold=0 $(SHORT)
-	-$(RUN) -m neuroexp experiment=protocol/label window=20,60,140 fold=0 $(SHORT)
+	-$(RUN) -m neuroexp experiment=protocol/split_real window=20,140 step=10 fold=0 $(SHORT)
+	-$(RUN) -m neuroexp experiment=protocol/label window=20,140 fold=0 $(SHORT)
 	-$(RUN) -m neuroexp experiment=protocol/intensity recording.subject=1 $(SHORT)
 	-$(RUN) -m neuroexp experiment=protocol/rats recording.test=[6] $(FAST)
 	$(RUN) -m experiments
