@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_module
 from hydra.utils import instantiate
 from torch import nn
 
-from neuroexp import cost
+from neuroexp import operations
 
 
 @cache
@@ -27,11 +27,14 @@ def build(model: str, n_channels: int = 56, window: int = 100, n_outputs: int = 
 def costs(model: str) -> dict[str, float]:
     """Return parameters, MACs and FLOPs (the ENG paper's convention, with and without normalisation) on 56 x 100."""
     network, window = build(model), torch.zeros(1, 56, 100)
-    found: dict[str, float] = {"cost/parameters": cost.parameters(network), "cost/macs": cost.macs(network, window)}
+    found: dict[str, float] = {
+        "cost/parameters": operations.parameters(network),
+        "cost/macs": operations.macs(network, window),
+    }
     try:
         found |= {
-            "cost/flops": cost.flops(network, window),
-            "cost/flops_without_bn": cost.flops(network, window, normalisation=False),
+            "cost/flops": operations.flops(network, window),
+            "cost/flops_without_bn": operations.flops(network, window, normalisation=False),
         }
     except ValueError:  # a convention for some networks
         found |= {"cost/flops": float("nan"), "cost/flops_without_bn": float("nan")}

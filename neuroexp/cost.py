@@ -1,129 +1,225 @@
-"""What a network costs: parameters, multiply-accumulates, floating-point operations, milliseconds per window."""
+"""What a decoder would cost, without training it: `python -m neuroexp.cost dataset=eng model=mobilescapenet,escapenet`."""
 
 from __future__ import annotations
 
-import logging
-import time
-import warnings
-from collections import Counter
-from typing import Any
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from hydra.errors import HydraException
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from neuroexp import budget, display, launch, operations, plan, targets
+from neuroexp.devices import Device, devices
+from neuroexp.job import Job, quiet, sentence
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+USAGE = """Any words of python -m neuroexp; values with commas stand side by side.
+channels=64 outputs=15 count without reading a recording."""
+COLUMNS = 8  # networks that fit side by side
+SAME = ("fold", "seed", "split", "label", "task", "optimizer", "trainer", "output", "experiment")  # cost the same
 
 
-def parameters(model: nn.Module) -> int:
-    """Return the number of trainable parameters."""
-    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+@dataclass(frozen=True)
+class Setting:
+    """What a network is fed: its shape, and how many windows a second brings, where that is known."""
+
+    shape: Mapping[str, int]
+    decisions_hz: float | None
+    source: str  # in words, as is what a decision follows
+    rate: str
 
 
-def macs(model: nn.Module, inputs: Tensor) -> int:
-    """Return the multiply-accumulates of one call on `inputs`, as fvcore counts them.
+@dataclass(frozen=True)
+class Column:
+    """One network: its name, what it is fed, what it costs, and the operations that stand behind the numbers."""
 
-    fvcore knows no recurrent layers: a network that has some is counted by torch's own counter, half of whose operations
-    are multiply-accumulates.
-    """
-    training = model.training
-    model.eval()
+    name: str
+    setting: Setting
+    costs: Mapping[str, float]  # as a run records them
+    count: operations.Count
+    flops: Mapping[str, str]  # with and without normalisation, or why not
+    allowed: budget.Budget
+
+
+def main() -> None:
+    """Print the costs of the networks that the words compose; exit with one sentence when they make no sense."""
+    words = [word for word in sys.argv[1:] if word not in ("-m", "--multirun")]
+    if {"-h", "--help"} & set(words):
+        sys.exit(f"{__doc__}\n\n{USAGE}")
+    launch.begin()
+    quiet()
     try:
-        with torch.no_grad():
-            if any(isinstance(layer, nn.RNNBase) for layer in model.modules()):
-                # the counter looks inside a recurrent layer only where oneDNN does not run it as one operation
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # about Intel GPUs, of the switch
-                    with torch.backends.mkldnn.flags(enabled=False), FlopCounterMode(display=False) as counter:
-                        model(inputs)
-                return int(counter.get_total_flops()) // 2
-            return _fvcore(model, inputs)
-    finally:
-        model.train(training)
+        columns = compute(words)
+    except (HydraException, ValueError, FileNotFoundError) as error:
+        sys.exit(sentence(error.__cause__ or error) if isinstance(error, HydraException) else sentence(error))
+    report(display.console(), columns)
 
 
-def _fvcore(model: nn.Module, inputs: Tensor) -> int:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # fvcore's own import warns about old torch names
-        from fvcore.nn import FlopCountAnalysis  # noqa: PLC0415 - two seconds, needed by few
-        from fvcore.nn.jit_handles import conv_flop_count, get_shape  # noqa: PLC0415
-
-    def same(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
-        count = conv_flop_count(get_shape(inputs[0]), get_shape(inputs[1]), get_shape(outputs[0]))
-        return Counter({"conv": count})
-
-    logging.getLogger("fvcore").setLevel(logging.ERROR)
-    analysis = FlopCountAnalysis(model, inputs)
-    analysis.set_op_handle("aten::_convolution_mode", same)  # padding="same", which fvcore leaves out
-    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-    return int(analysis.total())
-
-
-# operations per value that a layer puts out, beyond its products; layers that only move values have none
-PER_VALUE: dict[type[nn.Module], int] = {
-    nn.ReLU: 1,
-    nn.Flatten: 0,
-    nn.Identity: 0,
-    nn.Dropout: 0,
-    nn.ZeroPad2d: 0,
-    nn.AdaptiveAvgPool2d: 0,
-}
+def compute(words: Sequence[str]) -> list[Column]:
+    """Return a column per network that the words compose, whatever is trained with it counted once."""
+    pairs = {word.partition("=")[0]: word.partition("=")[2] for word in words}
+    shape: dict[str, int] = {name: _whole(name, pairs[name]) for name in ("channels", "outputs") if name in pairs}
+    if len(shape) == 1:
+        raise ValueError("channels and outputs go together: channels=64 outputs=15 reads no recording")
+    jobs: dict[str, Job] = {}
+    for job in plan.composed([word for word in words if word.partition("=")[0] not in ("channels", "outputs")]):
+        kept = {name: value for name, value in job.config.items() if name not in SAME}
+        kept["dataset"] = {name: value for name, value in kept["dataset"].items() if name not in SAME}
+        jobs.setdefault(json.dumps(kept, sort_keys=True), job)
+    if len(jobs) > COLUMNS:
+        raise ValueError(f"{len(jobs)} networks do not fit side by side: narrow them to {COLUMNS}")
+    read: dict[str, Setting] = {}
+    columns = []
+    for job in jobs.values():
+        targets.check(job.config, "", job.config["trusted"])
+        key = json.dumps(job.config["dataset"], sort_keys=True)
+        if key not in read:
+            read[key] = _typed(job, shape) if shape else _recorded(job)
+        columns.append(_column(job, read[key]))
+    return columns
 
 
-def flops(model: nn.Module, inputs: Tensor, normalisation: bool = True) -> int:
-    """Return the floating-point operations of one call in the convention of the ENG paper.
-
-    Two per multiply-accumulate, one per bias and per ReLU, the kernel's area per max-pooled value, two per batch-normalised
-    value unless `normalisation` is false. The convention was found by fitting: with it MobilESCAPE-Net has the 82,798,211
-    of its Table V, without normalisation the 81,857,411 of its introduction. Raises ValueError for a network with a layer
-    that the convention has no count for.
-    """
-    total = 0
-
-    def add(layer: nn.Module, _: Any, output: Any) -> None:
-        nonlocal total
-        values = output.numel() if isinstance(output, Tensor) else 0
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            total += 2 * values * layer.weight[0].numel() + (values if layer.bias is not None else 0)
-        elif isinstance(layer, nn.MaxPool2d):
-            total += values * int(layer.kernel_size) ** 2  # type: ignore[arg-type]
-        elif isinstance(layer, nn.BatchNorm2d):
-            total += 2 * values * normalisation
-        elif type(layer) in PER_VALUE:
-            total += values * PER_VALUE[type(layer)]
-        else:
-            raise ValueError(f"the ENG paper's convention has no count for {type(layer).__name__} layers")
-
-    leaves = [layer for layer in model.modules() if not list(layer.children())]
-    hooks = [layer.register_forward_hook(add) for layer in leaves]
-    training = model.training
-    try:
-        with torch.no_grad():
-            model.eval()(inputs)
-    finally:
-        model.train(training)
-        for hook in hooks:
-            hook.remove()
-    return total
+def _whole(name: str, word: str) -> int:
+    if not word.isdigit() or int(word) < 1:
+        raise ValueError(f"{name}={word} is no whole number of at least 1")
+    return int(word)
 
 
-def ms_per_window(model: nn.Module, inputs: Tensor, budget_s: float = 0.05) -> float:
-    """Return the median milliseconds of one prediction of `inputs` (batch 1), measured for `budget_s` after a warm-up."""
-    training = model.training
-    model.eval()
-    times: list[float] = []
-    with torch.inference_mode():
-        for _ in range(3):
-            model(inputs)
-        began = time.perf_counter()
-        while time.perf_counter() - began < budget_s or len(times) < 5:
-            _synchronise(inputs)
-            start = time.perf_counter()
-            model(inputs)
-            _synchronise(inputs)
-            times.append(time.perf_counter() - start)
-    model.train(training)
-    return 1000 * sorted(times)[len(times) // 2]
+def _typed(job: Job, shape: Mapping[str, int]) -> Setting:
+    """Return a setting that was typed; the rate is known where windows have a step."""
+    step, window = job.config["step"], job.config["window"]
+    rate = job.config["dataset"]["rate_hz"] / step if step else None
+    words = f"{shape['channels']} channels and {shape['outputs']} outputs as typed"
+    shape = {"n_channels": shape["channels"], "window": window, "n_outputs": shape["outputs"]}
+    return Setting(shape, rate, words, _follows(job, rate))
 
 
-def _synchronise(inputs: Tensor) -> None:
-    if inputs.is_cuda:
-        torch.cuda.synchronize(inputs.device)
+def _recorded(job: Job) -> Setting:
+    """Read the recording as a run would."""
+    fold = instantiate(OmegaConf.create(job.config).dataset)
+    words = f"{fold.source.name}: {fold.shape['n_channels']} channels, {fold.shape['n_outputs']} outputs"
+    return Setting(fold.shape, fold.decisions_hz, words, _follows(job, fold.decisions_hz))
+
+
+def _follows(job: Job, decisions_hz: float | None) -> str:
+    """Return what the rate of decisions is, in words."""
+    if job.config["step"]:
+        return "A decision per step"
+    if decisions_hz is None:
+        return "The rate of decisions is unknown: windows follow CAPs, and how often they come only a recording says"
+    return "A decision per CAP: those found during the stimuli, per second of stimulus"
+
+
+def _column(job: Job, setting: Setting) -> Column:
+    import torch  # noqa: PLC0415 - a second to import, after the words are understood
+
+    network = instantiate(OmegaConf.create(job.config).model, **setting.shape)
+    window = torch.zeros(1, setting.shape["n_channels"], setting.shape["window"])
+    allowed = budget.read(job.config["budget"])
+    costs = operations.costs(network, window)
+    costs |= budget.estimates(costs, setting.decisions_hz, allowed.device)
+    if unknown := operations.unknown_layers(network):
+        flops = dict.fromkeys(("with", "without"), f"not counted: {', '.join(unknown)}")
+    else:
+        counts = [operations.flops(network, window, normalisation) for normalisation in (True, False)]
+        flops = {name: f"{count:,}" for name, count in zip(("with", "without"), counts, strict=True)}
+    words = [job.parameters["model"], f"W{job.config['window']}"] + [f"S{job.config['step']}"] * bool(
+        job.config["step"]
+    )
+    return Column(" ".join(words), setting, costs, operations.count(network, window), flops, allowed)
+
+
+def report(out: Console, columns: Sequence[Column]) -> None:
+    """Print what the networks cost, what that means for each device, and what the numbers leave out."""
+    from rich.table import Table  # noqa: PLC0415 - only when there is something to print
+
+    def kb(column: Column, name: str, part: float = 1.0) -> str:
+        return f"{column.costs[name] * part:,.1f} KB"
+
+    rows = {
+        "parameters": [f"{column.costs['cost/parameters']:,}" for column in columns],
+        "multiply-accumulates (MAC)": [f"{column.count.macs:,}" for column in columns],
+        "FLOP in the ENG paper's convention": [column.flops["with"] for column in columns],
+        "FLOP without normalisation": [column.flops["without"] for column in columns],
+        "weights, fp32": [kb(column, "cost/size_kb") for column in columns],
+        "weights, int8": [kb(column, "cost/size_int8_kb") for column in columns],
+        "activations at their peak, fp32": [kb(column, "cost/activation_kb") for column in columns],
+        "activations at their peak, int8": [kb(column, "cost/activation_kb", 1 / 4) for column in columns],
+        "ms per window, here": [f"{column.costs['cost/ms_per_window']:.2f}" for column in columns],
+        "decisions per second": [_rate(column.setting.decisions_hz) for column in columns],
+        "MAC per second": [_rate(column.costs.get("cost/mac_per_s")) for column in columns],
+    }
+    if any(column.allowed.limits for column in columns):
+        rows["budget"] = [budget.verdict(column.costs, column.allowed).replace(", ", "\n") for column in columns]
+    grid = Table(box=None, pad_edge=False, header_style="bold")
+    for number, title in enumerate(("", *(column.name for column in columns))):
+        grid.add_column(title, justify="right" if number else "left")
+    for name, cells in rows.items():
+        grid.add_row(name, *cells)
+    out.print(grid)
+    out.print()
+    out.print(_energies(columns))
+    out.print()
+    for line in notes(columns):
+        out.print(line, markup=False, soft_wrap=True)
+
+
+def _rate(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:,.0f}" if value >= 1000 else f"{value:,.1f}"
+
+
+def _energies(columns: Sequence[Column]) -> Any:
+    """Return a table of the energy per decision, and the average power where the rate is known, on each device."""
+    from rich.table import Table  # noqa: PLC0415 - as above
+
+    grid = Table(box=None, pad_edge=False, header_style="bold", title="Estimated energy", title_justify="left")
+    for title in ("device", "precision", "includes"):
+        grid.add_column(title)
+    for title in ("pJ/MAC", *(f"{column.name}\nµJ per decision" for column in columns)):
+        grid.add_column(title, justify="right")
+    powered = [column for column in columns if column.setting.decisions_hz is not None]
+    for column in powered:
+        grid.add_column(f"{column.name}\nµW on average", justify="right")
+    for device in devices().values():
+        energies = [_short(device.energy_uj(column.count.macs)) for column in columns]
+        powers = [_power(device, column) for column in powered]
+        grid.add_row(device.name, device.precision, device.includes, f"{device.pj_per_mac:g}", *energies, *powers)
+    return grid
+
+
+def _power(device: Device, column: Column) -> str:
+    power = device.power_uw(column.costs["cost/mac_per_s"])
+    return "too slow" if power is None else _short(power)
+
+
+def _short(value: float) -> str:
+    """Return three digits: an estimate has no more."""
+    return f"{float(f'{value:.3g}'):,.12g}"
+
+
+def notes(columns: Sequence[Column]) -> list[str]:
+    """Return what the numbers rest on and what they leave out, a sentence each."""
+    lines = [f"Input: {words}." for words in dict.fromkeys(column.setting.source for column in columns)]
+    for column in columns:
+        skipped = ", ".join(f"{name} x{number}" for name, number in column.count.skipped.items())
+        counter = {"fvcore": "fvcore", "torch": "torch's counter (fvcore knows no recurrent layers)"}
+        left_out = f", which leaves out {skipped}" if skipped else ""
+        lines.append(f"{column.name}: MAC counted by {counter[column.count.counter]}{left_out}.")
+    lines += [
+        *(f"{words}." for words in dict.fromkeys(column.setting.rate for column in columns)),
+        "A KB is 1000 bytes. int8: a byte per weight and an fp32 scale per output channel; vectors keep 4 bytes per value.",
+        "Activations: inputs and outputs of an operation together, freed after their last use, nothing fused.",
+        "Energy is an estimate, MAC times pJ/MAC: of arithmetic alone or of a chip with another network, as it says. Too slow:",
+        "more MAC per second than that network reached there. From:",
+    ]
+    return lines + [f"  {device.name}: {device.what}. {device.source} ({device.year})" for device in devices().values()]
+
+
+if __name__ == "__main__":
+    main()

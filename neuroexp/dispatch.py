@@ -14,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from neuroexp import display, launch
+from neuroexp import budget, display, launch
 from neuroexp.job import Job, Result, quiet, run, sentence
 from neuroexp.worker import Worker
 
@@ -79,6 +79,8 @@ def do(cfg: DictConfig) -> float | None:
         result |= {"status": "failed", "error": sentence(error)}
     except KeyboardInterrupt as interruption:
         result["status"], stop = "killed", interruption
+    if result["status"] in ("finished", "skipped"):  # what had finished before is held to today's budget
+        result["budget"] = budget.verdict(result["scores"], budget.read(limits(cfg)))
     result["seconds"] = time.perf_counter() - began
     launch.write(cfg.output, result)
     if result["status"] == "failed" and cfg.on_failure == "stop":
@@ -223,8 +225,16 @@ def typed() -> dict[str, str]:
     return {
         key: value
         for key, _, value in overrides
-        if key not in UNNAMED and key.split(".")[0] not in {"trainer", "tracking"}
+        if key not in UNNAMED and key.split(".")[0] not in {"trainer", "tracking", "budget"}
     }
+
+
+def limits(cfg: DictConfig) -> dict[str, Any]:
+    """Return the budget of a configuration as plain values."""
+    settings = OmegaConf.to_container(cfg.budget, resolve=True) if OmegaConf.is_dict(cfg.budget) else cfg.budget
+    if not isinstance(settings, dict):
+        raise ValueError(f"budget={settings} is no budget: set one of its values, such as budget.latency_ms=5")
+    return {str(name): value for name, value in settings.items()}
 
 
 def check(cfg: DictConfig) -> None:
@@ -242,5 +252,6 @@ def check(cfg: DictConfig) -> None:
         whole = isinstance(value, int) or name in ("timeout_min", "checkpoint_s")
         if isinstance(value, bool) or not isinstance(value, int | float) or value < least or not whole:
             raise ValueError(f"{name}={value} is no number of at least {least}")
+    budget.read(limits(cfg))
     if cfg.on_failure not in ("continue", "stop"):
         raise ValueError(f"on_failure={cfg.on_failure} must be continue or stop")

@@ -146,11 +146,15 @@ def table(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
         grid.add_column(heading(key), justify="right", no_wrap=True)
     grid.add_column("seconds", justify="right")
     grid.add_column("status")
+    budgeted = any(row.get("budget") for row in shown)
+    if budgeted:
+        grid.add_column("budget")
     for row in shown:
         seconds = None if row["status"] in ("skipped", "elsewhere", "left") else row["seconds"]
         cells = [_cell(row["scores"].get(key)) for key in scores]
         colour = COLOURS.get(row["status"], "green")
-        grid.add_row(row["name"], *cells, _cell(seconds, 1), f"[{colour}]{row['status']}[/]")
+        words = [_verdict(row.get("budget", ""))] if budgeted else []
+        grid.add_row(row["name"], *cells, _cell(seconds, 1), f"[{colour}]{row['status']}[/]", *words)
     out.print(grid)
     if len(shown) < len(rows):
         counts = Counter(row["status"] for row in rows)
@@ -167,6 +171,10 @@ def heading(score: str) -> str:
 
 def _cell(value: float | None, digits: int = 3) -> str:
     return "" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
+
+
+def _verdict(words: str) -> str:
+    return f"[{'green' if words == 'within' else 'yellow'}]{words}[/]" if words else ""
 
 
 def latest(outputs: Path) -> Path | None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # What a key leaves out: where things lie, what is reported, on which device it runs.
 LOGISTICS = {
     "cache", "data", "output", "tracking", "report", "experiment",
-    "timeout_min", "retries", "on_failure", "checkpoint_s", "trusted", "verbose",
+    "timeout_min", "retries", "on_failure", "checkpoint_s", "trusted", "verbose", "budget",
 }  # fmt: skip
 PLACES = {"cache", "default_root_dir", "dirpath", "accelerator", "devices", "missing"}
 

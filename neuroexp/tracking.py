@@ -44,7 +44,8 @@ charts over the cells of the sweep. Tick two or more runs and press Compare for 
 - `test/...`: scores of the test part, at the epoch with the lowest validation loss; `spread/...`: over motor units
 - `baseline/...`: what a predictor without knowledge reaches; `data/...`: what the split gave away
 - `control/...`: what the network makes of windows from between the stimuli, which is the recording, not the nerve
-- `cost/...` and `time/...`: measured on the machine that environment.json names
+- `cost/...` and `time/...`: counted, or measured on the machine that environment.json names; `cost/energy_uj` is an
+  estimate for `budget.device`, `budget/..._share` what of a limit is used
 - pictures: under Artifacts, in `plots`
 """
 STALE_S = 600.0  # a run on another machine that says nothing for so long is dead

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import json
 import logging
@@ -19,7 +18,7 @@ from omegaconf import OmegaConf
 from pytorch_lightning import Callback, Trainer, seed_everything
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-from neuroexp import cost, memory, provenance
+from neuroexp import budget, memory, operations, provenance
 from neuroexp.callbacks import EpochBar, Epochs, Progress, Resume
 
 if TYPE_CHECKING:
@@ -72,13 +71,12 @@ def train(job: Job, run: Run, cell: Cell) -> dict[str, float]:
         "time/test_s": done - fitted,
         "time/s_per_epoch": resume.seconds / len(epochs.history),
         "time/epochs": len(epochs.history),
-        "cost/parameters": cost.parameters(model),
-        "cost/macs": cost.macs(model.to(window.device), window),
-        "cost/ms_per_window": cost.ms_per_window(model, window),
         "cost/peak_memory_mb": memory.peak_mb(),
     }
-    with contextlib.suppress(ValueError):  # a convention for some networks
-        scores["cost/flops"] = cost.flops(model, window)
+    scores |= operations.costs(model.to(window.device), window)
+    allowed = budget.read(job.config.get("budget"))
+    scores |= budget.estimates(scores, fold.decisions_hz, allowed.device)
+    scores |= budget.metrics(scores, allowed)
     torch.save(model.state_dict(), run.folder / "model.pt")
     run.text(json.dumps(provenance.environment(), indent=1), "environment.json")
     if (changes := provenance.changes()) and provenance.revision():
@@ -183,5 +181,5 @@ def calibrate(job: Job, seconds: float = 3.0) -> dict[str, float]:
         "setup_s": setup_s,
         "training_s": epoch_s * cfg.trainer.max_epochs + validation_s,
         "memory_mb": memory.peak_mb(),
-        "weights_mb": cost.parameters(model) * 4e-6,
+        "weights_mb": operations.parameters(model) * 4e-6,
     }

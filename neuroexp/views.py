@@ -21,6 +21,7 @@ SECTIONS = {
     "train": False,
     "baseline": False,
     "cost": False,
+    "budget": False,
     "data": False,
 }
 

@@ -18,7 +18,10 @@ OURS = {
     "segments": set(),
     "splits": {"segments"},
     "scores": set(),
-    "cost": set(),
+    "operations": set(),
+    "devices": set(),
+    "budget": {"devices"},
+    "cost": {"budget", "devices", "display", "job", "launch", "operations", "plan", "targets"},
     "matfile": set(),
     "fetch": set(),
     "callbacks": set(),
@@ -30,7 +33,7 @@ OURS = {
     "ledger": set(),
     "record": {"tracking"},
     "job": {"ledger", "provenance", "record", "targets", "tracking", "training"},
-    "training": {"callbacks", "cost", "job", "ledger", "memory", "plots", "provenance", "record"},
+    "training": {"budget", "callbacks", "job", "ledger", "memory", "operations", "plots", "provenance", "record"},
     "worker": {"job"},
     "provenance": {"__version__"},
     "typecheck": set(),
@@ -45,7 +48,7 @@ OURS = {
     "recordings": {"recording", "recordings", "cuff", "signals", "matfile"},
     "datasets": {"recording", "cuff", "preparation", "signals", "segments", "splits", "fold"},
     "tasks": {"scores", "plots"},
-    "dispatch": {"display", "job", "launch", "tracking", "worker"},
+    "dispatch": {"budget", "display", "job", "launch", "tracking", "worker"},
     "plan": {"dispatch", "display", "job", "launch", "ledger", "provenance", "targets", "tracking", "training"},
     "targets": {"typecheck"},
     "repeat": {"display", "job", "provenance", "tracking", "trained"},
@@ -63,8 +66,8 @@ OURS = {
 }
 # library -> the only places that know it
 LIBRARIES = {
-    "hydra": {"__main__", "dispatch", "plan", "launch", "job", "targets", "trained", "training"},
-    "omegaconf": {"__main__", "dispatch", "launch", "plan", "job", "repeat", "trained", "training"},
+    "hydra": {"__main__", "cost", "dispatch", "plan", "launch", "job", "targets", "trained", "training"},
+    "omegaconf": {"__main__", "cost", "dispatch", "launch", "plan", "job", "repeat", "trained", "training"},
     "mlflow": {"tracking", "served"},
     "pytorch_lightning": {"training", "fold", "tasks", "callbacks"},
     "matplotlib": {"plots", "tasks"},
@@ -104,7 +107,9 @@ def test_experiments_read_runs_back_and_train_nothing(path):
     for name in imports(path):
         first, *rest = name.split(".")
         if first == "neuroexp" and rest:
-            assert rest[0] in {"__version__", "cost", "display", "provenance", "tracking"}, f"{path} imports {name}"
+            assert rest[0] in {"__version__", "budget", "devices", "display", "operations", "provenance", "tracking"}, (
+                f"{path} imports {name}"
+            )
         assert first not in {"mlflow", "pytorch_lightning"}, f"{path} imports {name}"
 
 

@@ -99,7 +99,19 @@ def eng(
         control=None if rest is None else np.arange(len(used.label), len(label)),
         order=ORDERS[order],
         preparation=steps | _thresholds(recording),
+        decisions_hz=_caps_per_s(recording),
     )
+
+
+def _caps_per_s(recording: Signatures) -> float | None:
+    """Return the CAPs per second of stimulus over all classes; None where they were cut elsewhere, without their times."""
+    caps, seconds = 0.0, 0.0
+    for name in recording.classes:
+        if f"stimulus_s_{name}" not in recording.facts:
+            return None
+        caps += recording.facts[f"caps_{name}"]
+        seconds += recording.facts[f"stimuli_{name}"] * recording.facts[f"stimulus_s_{name}"]
+    return caps / seconds
 
 
 def _thresholds(recording: Signatures) -> dict[str, float]:

@@ -90,4 +90,5 @@ def hdsemg(
         },
         source=recording.with_spike_trains(trains),
         preparation={"band_hz": None if band_hz is None else list(band_hz), "order": 2, "zero_phase": zero_phase},
+        decisions_hz=rate_hz / step,
     )

@@ -1,0 +1,110 @@
+"""What a decoder may take where it is to run, and what of it a run has used: `budget.latency_ms=4.9` and its like."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from neuroexp.devices import Device, devices
+
+LIMITS = {  # in the order in which they are told: what it limits, its unit, and how many of it make one of that unit
+    "latency_ms": ("latency", "ms", 1.0),
+    "memory_kb": ("memory", "KB", 1.0),
+    "mac_per_s": ("operations", "million MAC/s", 1e6),
+    "energy_uj": ("energy", "µJ", 1.0),
+}
+DEVICE = "stm32u575"  # where a run of an earlier version names none
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The limits that are set, and the device whose energy and precision count."""
+
+    limits: dict[str, float]
+    device: Device
+
+
+def read(settings: Mapping[str, Any] | None) -> Budget:
+    """Return the budget of a configuration's `budget` section; raises ValueError for what is none."""
+    settings = settings or {}
+    for name in settings:
+        if name not in (*LIMITS, "device"):
+            raise ValueError(f"budget.{name} is no limit: there are {', '.join(LIMITS)}, and the device")
+    limits = {}
+    for name in LIMITS:
+        value = settings.get(name)
+        if value is None:
+            continue
+        number = not isinstance(value, bool) and isinstance(value, int | float)
+        if not number or not 0 < value < math.inf:
+            raise ValueError(f"budget.{name}={value} is no number above 0 (null: no limit)")
+        limits[name] = float(value)
+    device = settings.get("device", DEVICE)
+    if device not in devices():
+        raise ValueError(f"budget.device={device} is not among the devices: {', '.join(devices())}")
+    return Budget(limits, devices()[device])
+
+
+def estimates(costs: Mapping[str, float], decisions_hz: float | None, device: Device) -> dict[str, float]:
+    """Return what follows from a run's `cost/macs`: operations per second where the rate is known, energy per decision."""
+    macs = costs["cost/macs"]
+    found = {"cost/energy_uj": device.energy_uj(macs)}
+    if decisions_hz is not None:
+        found["cost/mac_per_s"] = macs * decisions_hz
+    return found
+
+
+def used(costs: Mapping[str, float], device: Device) -> dict[str, float]:
+    """Return what a run uses of each limit, from its recorded costs; what they do not tell is left out.
+
+    Memory is weights and activations in the device's precision. Energy is an estimate for the device, whichever the run
+    was recorded for.
+    """
+    found = {}
+    if "cost/ms_per_window" in costs:
+        found["latency_ms"] = costs["cost/ms_per_window"]
+    size = "cost/size_kb" if device.precision == "fp32" else "cost/size_int8_kb"
+    if size in costs and "cost/activation_kb" in costs:
+        found["memory_kb"] = costs[size] + costs["cost/activation_kb"] * device.value_bytes / 4
+    if "cost/mac_per_s" in costs:
+        found["mac_per_s"] = costs["cost/mac_per_s"]
+    if "cost/macs" in costs:
+        found["energy_uj"] = device.energy_uj(costs["cost/macs"])
+    return {name: value for name, value in found.items() if math.isfinite(value)}
+
+
+def metrics(costs: Mapping[str, float], budget: Budget) -> dict[str, float]:
+    """Return the share of each limit that a run uses, and whether it is within all of them, where all are known."""
+    spent = used(costs, budget.device)
+    shares = {name: spent[name] / limit for name, limit in budget.limits.items() if name in spent}
+    found = {f"budget/{name}_share": share for name, share in shares.items()}
+    if budget.limits and len(shares) == len(budget.limits):
+        found["budget/within"] = float(max(shares.values()) <= 1)
+    return found
+
+
+def verdict(costs: Mapping[str, float], budget: Budget) -> str:
+    """Return `within`, or what is over by how much, or what is not known; nothing when there is no limit."""
+    spent = used(costs, budget.device)
+    over = [name for name, limit in budget.limits.items() if spent.get(name, 0) > limit]
+    unknown = [LIMITS[name][0] for name in budget.limits if name not in spent]
+    words = []
+    if over:
+        words.append("over: " + ", ".join(_compared(name, spent[name], budget) for name in over))
+    if unknown:
+        words.append(f"unknown: {', '.join(unknown)}")
+    return "; ".join(words) or ("within" if budget.limits else "")
+
+
+def _compared(name: str, spent: float, budget: Budget) -> str:
+    """Return `latency 5.4 of 4.9 ms`, with as many digits as it takes to see that it is more."""
+    word, unit, one = LIMITS[name]
+    note = {"memory_kb": f" ({budget.device.precision})", "energy_uj": " (estimate)"}.get(name, "")
+    limit = budget.limits[name]
+    for digits in range(2, 17):
+        texts = [f"{float(f'{value / one:.{digits}g}'):,.12g}" for value in (spent, limit)]
+        if texts[0] != texts[1] and math.isclose(float(f"{limit:.{digits}g}"), limit):
+            break
+    return f"{word} {texts[0]} of {texts[1]} {unit}{note}"
