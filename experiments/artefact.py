@@ -18,14 +18,15 @@ from matplotlib.figure import Figure
 from rich.table import Table
 
 from experiments.cells import Source
-from neuroexp import display
+from neuroexp import budget, display
 from neuroexp.tracking import StoreError
 
 OUT = Path("outputs/paper")
 SUFFIXES = (".csv", ".md", ".tex", ".png", ".pdf")
-USAGE = """[SETTING=VALUE[,VALUE] ...] [tracking.uri=URI] [out=FOLDER]
+USAGE = """[SETTING=VALUE[,VALUE] ...] [budget.NAME=LIMIT ...] [tracking.uri=URI] [out=FOLDER]
 
-Settings narrow the runs, such as recording.subject=1,2 or trainer.max_epochs=100."""
+Settings narrow the runs, such as recording.subject=1,2 or trainer.max_epochs=100. Limits, such as budget.energy_uj=2,
+and budget.device are drawn into budget.pareto."""
 
 
 @dataclass
@@ -176,9 +177,21 @@ def arguments(words: Sequence[str]) -> tuple[Source, Path]:
         "tracking.uri", (os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{Path.cwd()}/outputs/mlflow.db"),)
     )
     [out] = only.pop("out", (str(OUT),))
+    limits = {name: only.pop(name) for name in [*only] if name.split(".")[0] == "budget"}
+    allowed = budget.read({name.partition(".")[2]: _limit(name, words) for name, words in limits.items()})
     if uri[0].startswith("sqlite:///") and not Path(uri[0].removeprefix("sqlite:///")).is_file():
         raise ValueError(f"{uri[0]} is not there: run an experiment first, or name the store with tracking.uri=URI")
-    return Source(uri[0], str(Path.cwd() / "outputs" / "artifacts"), only), Path(out)
+    return Source(uri[0], str(Path.cwd() / "outputs" / "artifacts"), only, allowed), Path(out)
+
+
+def _limit(name: str, words: Sequence[str]) -> float | str | None:
+    """Return a value of the budget as it was typed: a number, a device, or none."""
+    if len(words) > 1:
+        raise ValueError(f"{name}={','.join(words)}: a figure has one budget")
+    try:
+        return float(words[0])
+    except ValueError:
+        return None if words[0] == "None" else words[0]
 
 
 def main(make: Callable[[Source], Artefact]) -> None:

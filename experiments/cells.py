@@ -14,7 +14,7 @@ import pandas as pd
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from neuroexp import provenance
+from neuroexp import budget, provenance
 from neuroexp.tracking import Store, experiments
 
 SETTINGS = (
@@ -49,6 +49,7 @@ class Source:
     uri: str
     artifacts: str
     only: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # setting -> values
+    budget: budget.Budget = field(default_factory=lambda: budget.read(None))
     _read: dict[str, pd.DataFrame] = field(default_factory=dict, init=False, repr=False)  # by experiment
 
     def runs(self, experiment: str) -> pd.DataFrame:
@@ -71,6 +72,16 @@ class Source:
             else:  # of another kind of recording or network than these runs have
                 table = table.iloc[:0]
         return table.dropna(axis=1, how="all").reset_index(drop=True)
+
+    def everything(self) -> pd.DataFrame:
+        """Return the finished runs of all experiments as `runs` does, with the name of each one's `experiment`."""
+        tables = [self.runs(name).assign(experiment=name) for name in sorted(experiments(self.uri))]
+        tables = [table for table in tables if len(table)]
+        if not tables:
+            return pd.DataFrame()
+        table = pd.concat(tables, ignore_index=True)
+        science = [name for name in table if is_setting(name)]
+        return table.drop_duplicates([*science, *REPEATED], ignore_index=True)  # a cell of two papers
 
     def _finished(self, experiment: str) -> pd.DataFrame:
         if experiment not in experiments(self.uri):

@@ -85,14 +85,15 @@ def metrics(costs: Mapping[str, float], budget: Budget) -> dict[str, float]:
     return found
 
 
-def verdict(costs: Mapping[str, float], budget: Budget) -> str:
-    """Return `within`, or what is over by how much, or what is not known; nothing when there is no limit."""
+def verdict(costs: Mapping[str, float], budget: Budget, numbers: bool = True) -> str:
+    """Return `within`, or what is over, with `numbers` by how much, or what is not known; nothing without a limit."""
     spent = used(costs, budget.device)
     over = [name for name, limit in budget.limits.items() if spent.get(name, 0) > limit]
     unknown = [LIMITS[name][0] for name in budget.limits if name not in spent]
     words = []
     if over:
-        words.append("over: " + ", ".join(_compared(name, spent[name], budget) for name in over))
+        told = [_compared(name, spent[name], budget) if numbers else LIMITS[name][0] for name in over]
+        words.append(f"over: {', '.join(told)}")
     if unknown:
         words.append(f"unknown: {', '.join(unknown)}")
     return "; ".join(words) or ("within" if budget.limits else "")

@@ -46,6 +46,15 @@ def test_of_a_thousand_jobs_the_table_shows_the_failed_and_the_best(capsys):
     assert "the first 60 of 1000 jobs: 999 finished, 1 failed" in out
 
 
+def test_a_budget_is_a_column_of_its_own_where_there_is_one(capsys):
+    display.summary([row() | {"budget": ""}])
+    assert "budget" not in capsys.readouterr().out
+    over = "over: latency 5.4 of 4.9 ms"
+    display.summary([row() | {"budget": "within"}, row("skipped") | {"budget": over}, row("failed")])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[-1].strip() for line in lines[1:4]] == ["budget", "within", over]
+
+
 def test_a_sweep_on_a_terminal_shows_one_bar(tmp_path):
     ours, theirs = pty.openpty()
     words = ["-m", "seed=0,1", "window=20", "step=50", *SMALL]

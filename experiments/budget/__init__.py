@@ -1,0 +1,3 @@
+"""Which decoder fits: score against what it costs, whatever was trained."""
+
+ORDER = ("pareto",)  # of the report

@@ -1,0 +1,223 @@
+"""Score against operations, energy, memory and latency, with the budget drawn in: `budget.energy_uj=2 budget.latency_ms=5`.
+
+Made of whatever finished runs there are, in any experiment. A mark is a network at a window and step, the mean over the
+recordings that all marks share.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike, NDArray
+
+from experiments import pictures
+from experiments.artefact import Artefact, main, number
+from experiments.cells import RECORDINGS, REPEATED, Cells, Source, is_setting
+from neuroexp.budget import LIMITS, Budget, used, verdict
+
+FACTORS = ("model", "window", "step")
+KINDS = {"hdsemg": ("HD-sEMG", "test/f1"), "eng": ("ENG", "test/macro_f1")}
+COSTS = ("cost/macs", "cost/mac_per_s", "cost/size_kb", "cost/size_int8_kb", "cost/activation_kb", "cost/ms_per_window")
+LATENCY = "latency_ms"
+OVER = "#D55E00"  # what lies beyond a limit
+
+
+def make(source: Source) -> Artefact:
+    """Return score against cost, a table and a figure per kind of recording."""
+    runs, budget = source.everything(), source.budget
+    artefact = Artefact("budget/pareto", "Score against cost")
+    shown = []
+    for dataset, (kind, score) in KINDS.items():
+        part = runs[runs["dataset"] == dataset] if len(runs) else runs
+        if part.empty or score not in part:
+            artefact.missing.append(f"{kind}: no run")
+            continue
+        part, others = one_condition(part.dropna(axis=1, how="all"))
+        artefact.missing += [f"{kind}: {words}, which are not averaged with those shown" for words in others]
+        table, n, part = points(part, score, budget)
+        shown.append(part)
+        artefact.notes += sentences(table, kind, n, budget)
+        simulated = bool(part["recording_name"].str.startswith("simulated").any())
+        artefact.tables[f"pareto_{dataset}"] = table
+        artefact.figures[f"pareto_{dataset}"] = drawn(table, f"{kind}: score against cost", n, budget, simulated)
+    if shown:
+        artefact.runs = pd.concat(shown, ignore_index=True)
+        artefact.notes += caveats(source, artefact.runs, budget)
+    return artefact
+
+
+def one_condition(runs: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Return the runs of the condition (split, label, epochs, ...) with most cells, and in words those of the others."""
+    free = {*FACTORS, *RECORDINGS, *REPEATED}
+    settings = [name for name in runs if is_setting(name) and name not in free and not name.startswith("model.")]
+    varying = sorted((name for name in settings if runs[name].nunique(dropna=False) > 1), key=lambda name: "." in name)
+    if not varying:
+        return runs, []
+    groups = [group for _, group in runs.groupby(varying, dropna=False, sort=True)]
+    groups.sort(key=lambda group: (len(group.drop_duplicates(FACTORS)), len(group)), reverse=True)
+    chosen, *others = groups
+    words = []
+    for group in others:
+        differ = [name for name in varying if str(group[name].iloc[0]) != str(chosen[name].iloc[0])]
+        named = " ".join(f"{name}={group[name].iloc[0]}" for name in differ[:3])
+        words.append(f"left out {len(group)} run{'s' * (len(group) > 1)} with {named}")
+    return chosen.dropna(axis=1, how="all"), words
+
+
+def points(runs: pd.DataFrame, score: str, budget: Budget) -> tuple[pd.DataFrame, int, pd.DataFrame]:
+    """Return a row per network, window and step, of how many recordings each is the mean, and the runs behind them.
+
+    Columns: the factors, `score` with its standard deviation over recordings, what is used of each limit, the limits on
+    whose front the mark lies, and the budget's verdict. Raises DifferError when settings of one network differ.
+    """
+    runs = runs.reset_index(drop=True).copy()
+    factors = [name for name in FACTORS if name in runs]
+    rate = runs["dataset.rate_hz"] / runs["step"] if "step" in runs else pd.Series(np.nan, runs.index)
+    known = runs["cost/mac_per_s"] if "cost/mac_per_s" in runs else pd.Series(np.nan, runs.index)
+    runs["cost/mac_per_s"] = known.fillna(runs["cost/macs"] * rate)  # older runs do not say, but have a step
+    cells = Cells(runs, tuple(factors))
+    places = cells.recordings
+    scores = _shared(cells.scores, factors, places)
+    grouped = scores.groupby(factors, sort=True)
+    table = grouped[score].mean().reset_index(name="score")
+    spreads = grouped[score].std().to_numpy(dtype=float)
+    table["score_sd"] = spreads
+    table["runs"] = grouped["runs"].sum().to_numpy()
+    costs = grouped[[name for name in COSTS if name in scores]].mean().to_dict("records")
+    spent = pd.DataFrame([used(row, budget.device) for row in costs]).reindex(columns=list(LIMITS))
+    for name in LIMITS:
+        table[name] = spent[name].to_numpy()
+    on = {name: front(table[name], table["score"]) for name in LIMITS}
+    table["front"] = [", ".join(LIMITS[name][0] for name in LIMITS if on[name][row]) for row in range(len(table))]
+    table["budget"] = [verdict(row, budget, numbers=False) for row in costs] if budget.limits else ""
+    runs = runs.merge(scores[[*factors, *places]].drop_duplicates(), on=[*factors, *places])
+    n = len(scores[places].drop_duplicates()) if places else 1
+    return table.drop(columns=[] if budget.limits else "budget"), n, runs
+
+
+def _shared(scores: pd.DataFrame, factors: list[str], places: list[str]) -> pd.DataFrame:
+    """Keep the recordings on which every cell was run; where there is none, the one with most cells, and those cells."""
+    if not places:
+        return scores
+    counts = scores.groupby(places)[factors[0]].size()
+    whole = len(scores.drop_duplicates(factors))
+    kept = counts[counts == whole] if (counts == whole).any() else counts.nlargest(1)
+    return scores.merge(kept.reset_index()[places], on=places)
+
+
+def front(costs: ArrayLike, scores: ArrayLike) -> NDArray[np.bool_]:
+    """Return which points no other one beats: cheaper or as cheap, better or as good, and one of the two strictly."""
+    cost, score = np.asarray(costs, dtype=float), np.asarray(scores, dtype=float)
+    beaten = (cost[None] <= cost[:, None]) & (score[None] >= score[:, None])
+    beaten &= (cost[None] < cost[:, None]) | (score[None] > score[:, None])
+    return np.isfinite(cost) & np.isfinite(score) & ~beaten.any(axis=1)
+
+
+def best(table: pd.DataFrame) -> pd.Series | None:
+    """Return the row with the highest score within the budget, the one with fewest operations of equals; None without."""
+    within = table[table["budget"] == "within"] if "budget" in table else table
+    if within["score"].isna().all():
+        return None
+    return within.sort_values(["score", "energy_uj"], ascending=[False, True]).iloc[0]
+
+
+def label(row: Any, full: bool = True) -> str:
+    """Return a mark's name: its network, window and step, or the latter two alone."""
+    words = [pictures.name(row["model"])] * full + [f"W{row['window']:g}"]
+    return " ".join(words + ([f"S{row['step']:g}"] if pd.notna(row.get("step")) else []))
+
+
+def sentences(table: pd.DataFrame, kind: str, n: int, budget: Budget) -> list[str]:
+    """Return which decoder is the best one within the budget."""
+    row, over = best(table), f" over {n} recordings" if n > 1 else " on one recording"
+    words = " ".join(f"budget.{name}={limit:g}" for name, limit in budget.limits.items())
+    if row is None:
+        return [f"{kind}: no decoder is within {words}."]
+    spread = f" ± {number(row['score_sd'])}" if pd.notna(row["score_sd"]) else ""
+    where = (
+        f"the best decoder within {words}" if words else "no budget is set (budget.energy_uj=2, say); the best decoder"
+    )
+    return [f"{kind}: {where} is {label(row)}, F1 {number(row['score'])}{spread}{over}."]
+
+
+def caveats(source: Source, runs: pd.DataFrame, budget: Budget) -> list[str]:
+    """Return what the numbers rest on."""
+    device = budget.device
+    first = runs.groupby("sweep")[["experiment", "run_id"]].first()
+    machines = sorted({source.machine(row.experiment, row.run_id) for row in first.itertuples()})
+    return [
+        "A mark is chosen by the test scores that it shows: confirm it on a recording that had no part in the choice.",
+        f"Energy is an estimate for {device.name} ({device.what}, {device.pj_per_mac:g} pJ/MAC, {device.includes}): "
+        f"{device.source} ({device.year}). Memory is weights and activations in its {device.precision}; KB is 1000 bytes.",
+        f"Latency is one prediction, batch 1, on {'; '.join(machines)}"
+        + (": several machines, choose one's runs before comparing." * (len(machines) > 1) or "."),
+    ]
+
+
+def drawn(table: pd.DataFrame, title: str, n: int, budget: Budget, simulated: bool) -> Figure:
+    """Return a panel per cost: a mark per network, window and step, the front, the limit and what lies beyond it."""
+    over = f"mean ± standard deviation over {n} recordings" if n > 1 else "one recording"
+    figure = pictures.figure(f"{title}, {over}", 8.2, 6.8, simulated)
+    titles = {
+        "mac_per_s": "million MAC per second",
+        "energy_uj": f"µJ per decision (estimate, {budget.device.name})",
+        "memory_kb": f"KB of weights and activations ({budget.device.precision})",
+        LATENCY: "ms per prediction",
+    }
+    panels = figure.subplots(2, 2, sharey=True)
+    for axes, (name, xlabel) in zip(panels.flat, titles.items(), strict=True):
+        axes.set_xlabel(xlabel)
+        if table[name].notna().any():
+            _panel(axes, table.assign(cost=table[name] / LIMITS[name][2]), name, budget)
+        else:
+            axes.text(0.5, 0.5, "these runs do not say", ha="center", transform=axes.transAxes, color=pictures.GREY)
+    for axes in panels[:, 0]:
+        axes.set_ylabel("F1")
+    pictures.legend(figure, columns=8)
+    return figure
+
+
+def _panel(axes: Axes, table: pd.DataFrame, name: str, budget: Budget) -> None:
+    axes.set_xscale("log")
+    axes.grid(axis="both", color="#EEEEEE", lw=0.8, zorder=0)
+    for place, (network, group) in enumerate(table.groupby("model", sort=True)):
+        style: dict[str, Any] = {"marker": pictures.MARKERS[place % len(pictures.MARKERS)], "ls": "none", "zorder": 4}
+        colour = pictures.colour(network, place)
+        axes.errorbar(group["cost"], group["score"], group["score_sd"], fmt="none", ecolor=colour, alpha=0.35, lw=1)
+        fits = group["budget"] == "within" if "budget" in group else pd.Series(True, group.index)
+        axes.plot(group["cost"], group["score"], ms=6.5, mfc="white", mec=colour, mew=1.2, **style)
+        axes.plot(group["cost"][fits], group["score"][fits], ms=6.5, mfc=colour, mec=colour, mew=1.2, **style)
+        axes.plot([], [], ms=6.5, mfc=colour, mec=colour, label=pictures.name(network), **style)
+    ahead = table[front(table["cost"], table["score"])].sort_values("cost")
+    axes.step(ahead["cost"], ahead["score"], where="post", color="#444444", lw=1.1, zorder=3, label="Pareto front")
+    many = table[["window", *(["step"] if "step" in table else [])]].drop_duplicates().shape[0] > 1
+    for row in ahead.to_dict("records") if many else []:
+        axes.annotate(
+            label(row, full=False), (row["cost"], row["score"]), (-4, 6), textcoords="offset points",
+            ha="right", fontsize=7.5, color="#333333", zorder=6,
+        )  # fmt: skip
+    low, high = table["cost"].min(), table["cost"].max()
+    limit = budget.limits.get(name)
+    if limit is not None:
+        limit /= LIMITS[name][2]
+        low, high = min(low, limit), max(high, limit)
+    room = (high / low) ** 0.12 * 1.15
+    axes.set_xlim(low / room**1.4, high * room)
+    if limit is not None:
+        axes.axvspan(limit, axes.get_xlim()[1], color=OVER, alpha=0.08, lw=0, zorder=0, label="over the limit")
+        axes.axvline(limit, color=OVER, lw=1.2, ls="--", zorder=2)
+    chosen = best(table)
+    if chosen is not None:
+        words = "best within the budget" if budget.limits else "best"
+        style = {"ms": 14, "mfc": "none", "mec": "black", "mew": 1.2, "ls": "none", "zorder": 5}
+        axes.plot(chosen["cost"], chosen["score"], "o", label=words, **style)
+    if budget.limits:
+        axes.plot([], [], "o", ms=6.5, mfc="white", mec="#444444", label="hollow: over budget")
+
+
+if __name__ == "__main__":
+    main(make)

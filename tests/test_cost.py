@@ -1,0 +1,275 @@
+"""What a decoder takes: counted by hand on small networks, printed without training, held against a budget."""
+
+import csv
+import itertools
+import math
+import subprocess
+import sys
+
+import pytest
+import torch
+from conftest import SMALL
+from hypothesis import given
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+from test_plan import begun  # noqa: F401 - a fixture
+from torch import nn
+
+from neuroexp import budget, cost, operations, provenance
+from neuroexp.devices import devices
+from neuroexp.models.lstm import LSTM
+from neuroexp.models.mldcnn import MLDCNN
+
+
+class Residual(nn.Module):
+    """Its input has to wait until the sum at the end."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv1d(3, 5, 1), nn.ReLU(), nn.Conv1d(5, 3, 1))
+
+    def forward(self, x):
+        return x + self.body(x)
+
+
+class Held(nn.Module):
+    """A result that is made first, needed last, and looked at another way in between."""
+
+    def forward(self, x):
+        first = x * 2  # 40, beside x: 80
+        second = first.repeat(1, 1, 3)  # first and second: 160
+        third = second.transpose(1, 2).relu()  # first, second, third: 280
+        return third.sum(dim=(1, 2)) + first.sum(dim=(1, 2))
+
+
+@pytest.mark.parametrize(
+    ("model", "values"),
+    [
+        (nn.Identity(), 40),
+        (nn.Flatten(), 40),  # a view takes nothing
+        (nn.Sequential(nn.Conv1d(4, 6, 3, padding=1), nn.Conv1d(6, 2, 1)), 40 + 60),  # then 60 + 20
+        (nn.Sequential(nn.Conv1d(4, 2, 1), nn.Conv1d(2, 7, 1), nn.Conv1d(7, 1, 1)), 20 + 70),
+        (nn.Sequential(nn.Conv1d(4, 6, 1), nn.ReLU(inplace=True)), 40 + 60),
+        (nn.Sequential(nn.Conv1d(4, 6, 1), nn.ReLU()), 60 + 60),
+        (nn.Sequential(nn.Sequential(nn.Sequential(nn.Conv1d(4, 6, 1))), nn.Conv1d(6, 2, 1)), 40 + 60),
+        (nn.Sequential(nn.MaxPool1d(2), nn.BatchNorm1d(4), nn.Flatten(), nn.Linear(20, 3)), 40 + 20),
+        (Held(), 280),
+    ],
+)
+def test_activations_alive_at_once(model, values):
+    x = torch.randn(1, 4, 10)
+    assert operations.activation_kb(model, x) == pytest.approx(4 * values / 1000)
+    assert operations.activation_kb(model, x, value_bytes=1) == pytest.approx(values / 1000)
+
+
+def test_a_residual_keeps_its_input():
+    x = torch.randn(1, 3, 10)
+    model = Residual().train()
+    assert operations.activation_kb(model, x) == pytest.approx(4 * (30 + 50 + 50) / 1000)
+    assert operations.activation_kb(model.body, x) == pytest.approx(4 * (50 + 50) / 1000)
+    assert model.training
+
+
+@given(st.lists(st.integers(1, 9), min_size=2, max_size=6), st.integers(1, 12))
+def test_a_chain_takes_its_largest_neighbours(widths, time):
+    layers = [nn.Conv1d(n_in, n_out, 1) for n_in, n_out in itertools.pairwise(widths)]
+    largest = max(a + b for a, b in itertools.pairwise(widths)) * time
+    assert operations.activation_kb(nn.Sequential(*layers), torch.randn(1, widths[0], time)) == 4 * largest / 1000
+
+
+def test_bytes_of_weights():
+    model = nn.Sequential(nn.Conv1d(4, 6, 3), nn.BatchNorm1d(6), nn.Flatten(), nn.Linear(48, 2, bias=False))
+    assert operations.size_kb(model) == pytest.approx(4 * (72 + 6 + 12 + 96) / 1000)
+    scales = 4 * (6 + 2)
+    assert operations.size_int8_kb(model) == pytest.approx((72 + 96 + scales + 4 * (6 + 12)) / 1000)
+    model[0].weight.requires_grad = False  # not a trained parameter, as in `parameters`
+    assert operations.size_kb(model) == pytest.approx(4 * (6 + 12 + 96) / 1000)
+
+
+def test_what_a_counter_leaves_out_is_named():
+    convolutions = operations.count(MLDCNN(4, 20, 2), torch.zeros(1, 4, 20))
+    assert (convolutions.counter, convolutions.skipped) == ("fvcore", {"max_pool1d": 2})
+    recurrent = operations.count(LSTM(5, 11, 2, hidden=7, layers=2), torch.zeros(1, 5, 11))
+    assert recurrent.counter == "torch"
+    assert recurrent.macs == 11 * 4 * 7 * ((5 + 7) + (7 + 7)) + 7 * 2
+    assert recurrent.skipped["sigmoid_"] == 11 * 2 * 3
+    assert not {"mm", "addmm", "view", "t"} & set(recurrent.skipped)
+    assert operations.unknown_layers(LSTM(5, 11, 2)) == ["LSTM"]
+    assert operations.unknown_layers(nn.Sequential(nn.Conv2d(1, 1, 3), nn.ReLU())) == []
+
+
+def test_every_device_has_its_source_and_arithmetic():
+    assert {device.precision for device in devices().values()} == {"fp32", "int8"}
+    for device in devices().values():
+        assert device.pj_per_mac > 0
+        assert device.source
+        assert 2010 < device.year < 2030
+    resnet = 12_501_632  # MAC of the network that MLPerf Tiny measured
+    for name, uj in (("gap9", 27.711), ("ndp120", 101.833), ("stm32u575", 3641.998), ("stm32l4r5", 10681.623)):
+        assert devices()[name].energy_uj(resnet) == pytest.approx(uj, rel=1e-3)
+        assert str(uj) in devices()[name].source
+    chip = devices()["stm32u575"]
+    assert chip.power_uw(chip.mac_per_s) == pytest.approx(26_200, rel=0.01)  # as MLPerf Tiny measured it
+    assert chip.power_uw(1.01 * chip.mac_per_s) is None
+    assert math.isinf(devices()["cmos45_int8"].mac_per_s)
+
+
+COSTS = {
+    "cost/ms_per_window": 5.39,
+    "cost/size_kb": 400.0,
+    "cost/size_int8_kb": 110.0,
+    "cost/activation_kb": 80.0,
+    "cost/macs": 1e6,
+    "cost/mac_per_s": 2e8,
+}
+
+
+@pytest.mark.parametrize(
+    ("settings", "says", "within"),
+    [
+        ({}, "", None),
+        ({"latency_ms": 5.39}, "within", 1),
+        ({"latency_ms": 4.9}, "over: latency 5.4 of 4.9 ms", 0),
+        ({"latency_ms": 5.38}, "over: latency 5.39 of 5.38 ms", 0),
+        ({"memory_kb": 130}, "within", 1),  # int8, as the device has it
+        ({"memory_kb": 130, "device": "rtx3090"}, "over: memory 480 of 130 KB (fp32)", 0),
+        ({"mac_per_s": 1e8, "energy_uj": 1e9}, "over: operations 200 of 100 million MAC/s", 0),
+        ({"energy_uj": 2, "device": "gap9"}, "over: energy 2.2 of 2 µJ (estimate)", 0),
+        ({"energy_uj": 2.3, "device": "gap9", "latency_ms": 6}, "within", 1),
+    ],
+)
+def test_verdicts(settings, says, within):
+    allowed = budget.read(settings)
+    assert budget.verdict(COSTS, allowed) == says
+    found = budget.metrics(COSTS, allowed)
+    assert found.get("budget/within") == within
+    assert {f"budget/{name}_share" for name in allowed.limits} | {"budget/within"} >= set(found)
+
+
+def test_what_a_run_did_not_record_is_unknown_not_within():
+    old = {"cost/macs": 1e6, "cost/ms_per_window": 5.39}
+    allowed = budget.read({"memory_kb": 1e9, "latency_ms": 5})
+    assert budget.verdict(old, allowed) == "over: latency 5.4 of 5 ms; unknown: memory"
+    assert budget.metrics(old, allowed) == {"budget/latency_ms_share": pytest.approx(1.078)}
+
+
+@given(st.floats(1e-3, 1e9), st.floats(1e-3, 1e9))
+def test_a_verdict_agrees_with_its_share(spent, limit):
+    costs, allowed = {"cost/ms_per_window": spent}, budget.read({"latency_ms": limit})
+    found = budget.metrics(costs, allowed)
+    assert found["budget/latency_ms_share"] == spent / limit
+    over = budget.verdict(costs, allowed) != "within"
+    assert over == (spent > limit)
+    if over:  # the two numbers can be told apart
+        left, right = budget.verdict(costs, allowed).removeprefix("over: latency ").removesuffix(" ms").split(" of ")
+        assert float(left.replace(",", "")) != float(right.replace(",", ""))
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"latency": 3}, "budget.latency is no limit: there are latency_ms, memory_kb, mac_per_s, energy_uj, and the device"),
+        ({"energy_uj": -1}, "budget.energy_uj=-1 is no number above 0"),
+        ({"energy_uj": True}, "budget.energy_uj=True is no number above 0"),
+        ({"memory_kb": float("nan")}, "budget.memory_kb=nan is no number above 0"),
+        ({"memory_kb": "much"}, "budget.memory_kb=much is no number above 0"),
+        ({"device": "abacus"}, "budget.device=abacus is not among the devices: cmos45_fp32, "),
+    ],
+)  # fmt: skip
+def test_a_budget_that_is_none_gets_one_sentence(settings, says):
+    with pytest.raises(ValueError, match=says):
+        budget.read(settings)
+
+
+def test_a_budget_changes_no_key():
+    config = {"window": 20, "fold": 0, "budget": {"energy_uj": 2}}
+    other = config | {"budget": {"energy_uj": None}}
+    assert provenance.configuration_key(config) == provenance.configuration_key(other)
+    assert provenance.condition_key(config) == provenance.condition_key({"window": 20})
+
+
+def test_a_sweep_is_marked_and_marked_again_when_the_budget_changes(neuroexp):
+    sweep = ("-m", "model=mldcnn,mtdcnn", "window=20", "step=50", *SMALL)
+    first = neuroexp(*sweep, "budget.memory_kb=300")
+    assert first.code == 0, first.out
+    assert "over: memory 520 of 300 KB (int8)" in first.text
+    small, large = first.results()
+    assert (small["budget"], small["scores"]["budget/within"], large["scores"]["budget/within"]) == ("within", 1, 0)
+    assert small["name"] == "mldcnn W20 S50 fold0 duration_s=12 units=4"  # a budget is no part of a name
+    scores = small["scores"]
+    assert scores["budget/memory_kb_share"] == pytest.approx(
+        (scores["cost/size_int8_kb"] + scores["cost/activation_kb"] / 4) / 300
+    )
+    assert scores["cost/mac_per_s"] == pytest.approx(scores["cost/macs"] * 2048 / 50)
+    assert scores["cost/energy_uj"] == pytest.approx(scores["cost/macs"] * 291.3e-6)
+    again = neuroexp(*sweep, "budget.energy_uj=2", "budget.device=gap9")
+    assert [result["status"] for result in again.results()] == ["skipped", "skipped"]
+    assert [result["budget"] for result in again.results()] == [
+        "over: energy 3.7 of 2 µJ (estimate)", "over: energy 6.5 of 2 µJ (estimate)",
+    ]  # fmt: skip
+    mistaken = neuroexp("budget.energy_uj=0")
+    assert mistaken.code == 1
+    assert "budget.energy_uj=0 is no number above 0" in mistaken.text
+
+
+def printed(folder, *words: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "neuroexp.cost", *words], cwd=folder, capture_output=True, text=True, check=False
+    )
+
+
+def test_the_published_counts_are_printed_without_a_recording(tmp_path):
+    words = ("dataset=eng", "model=mobilescapenet,lstm", "channels=56", "outputs=3", "budget.memory_kb=100")
+    done = printed(tmp_path, *words)
+    assert done.returncode == 0, done.stderr
+    for text in (
+        "67,843", "82,798,211", "81,857,411", "41,089,664", "271.4 KB", "2,867.2 KB", "not counted: LSTM", "unknown",
+        "over: memory 790 of 100 KB (int8)", "within", "which leaves out max_pool2d x4", "Estimated energy",
+        "Energy is an estimate", "torch's counter (fvcore knows no recurrent layers)", "12,501,632 MAC of its ResNet",
+        "how often they come only a recording says", "56 channels and 3 outputs as typed",
+    ):  # fmt: skip
+        assert text in done.stdout, text
+    assert "µW" not in done.stdout  # without a rate there is no power
+    assert list(tmp_path.iterdir()) == []
+    assert not done.stderr
+
+
+def test_rates_follow_from_the_recording(tmp_path, monkeypatch, begun):  # noqa: F811
+    monkeypatch.chdir(tmp_path)
+    [column] = cost.compute(["dataset=eng", "recording.duration_s=14", "fold=0,1"])  # folds cost the same
+    assert 10 < column.setting.decisions_hz < 200
+    assert column.costs["cost/mac_per_s"] == pytest.approx(41_089_664 * column.setting.decisions_hz)
+    assert column.setting.source == "simulated rat 6: 56 channels, 3 outputs"
+    steps = cost.compute(["model=mldcnn", "window=20", "step=10,50", "recording.duration_s=12"])
+    assert [column.setting.decisions_hz for column in steps] == [204.8, 40.96]
+    assert steps[0].name == "mldcnn W20 S10"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["channels=64"], "channels and outputs go together"),
+        (["channels=64", "outputs=none"], "outputs=none is no whole number of at least 1"),
+        (["channels=64", "outputs=3", "window=2o"], "window=2o is no whole number"),
+        (["channels=64", "outputs=3", "window=8"], "window=8 is too short for this network"),
+        (["channels=64", "outputs=3", "budget.device=abacus"], "budget.device=abacus is not among the devices"),
+        (["channels=64", "outputs=3", "window=range(20,30)"], "10 networks do not fit side by side"),
+        (["model=nonsense"], "Could not find 'model/nonsense'"),
+        (["recording=otb", "recording.path=gone.mat"], "gone.mat is not there"),
+    ],
+)
+def test_a_mistake_gets_one_sentence(tmp_path, monkeypatch, capsys, begun, words, says):  # noqa: F811
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["cost", *words])
+    with pytest.raises(SystemExit, match=says) as ended:
+        cost.main()
+    assert "Traceback" not in str(ended.value)
+
+
+def test_the_table_of_devices_is_whole():
+    from importlib.resources import files
+
+    rows = list(csv.DictReader((files("neuroexp") / "devices.csv").read_text().splitlines()))
+    assert len(rows) == len(devices())
+    assert OmegaConf.load("conf/config.yaml").budget.device in devices()
+    assert OmegaConf.load("conf/config.yaml").budget.device == budget.DEVICE
