@@ -28,7 +28,10 @@ class Budget:
 
 def read(settings: Mapping[str, Any] | None) -> Budget:
     """Return the budget of a configuration's `budget` section; raises ValueError for what is none."""
-    settings = settings or {}
+    if settings is None:
+        settings = {}
+    if not isinstance(settings, Mapping):
+        raise ValueError(f"budget={settings} is no budget: set one of its values, such as budget.latency_ms=5")
     for name in settings:
         if name not in (*LIMITS, "device"):
             raise ValueError(f"budget.{name} is no limit: there are {', '.join(LIMITS)}, and the device")

@@ -77,7 +77,8 @@ def compute(words: Sequence[str]) -> list[Column]:
     read: dict[str, Setting] = {}
     columns = []
     for job in jobs.values():
-        targets.check(job.config, "", job.config["trusted"])
+        for name in ("model",) if shape else ("dataset", "model"):  # the trainer's packages take seconds to import
+            targets.check(job.config[name], name, job.config["trusted"])
         key = json.dumps(job.config["dataset"], sort_keys=True)
         if key not in read:
             read[key] = _typed(job, shape) if shape else _recorded(job)

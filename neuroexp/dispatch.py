@@ -80,7 +80,7 @@ def do(cfg: DictConfig) -> float | None:
     except KeyboardInterrupt as interruption:
         result["status"], stop = "killed", interruption
     if result["status"] in ("finished", "skipped"):  # what had finished before is held to today's budget
-        result["budget"] = budget.verdict(result["scores"], budget.read(limits(cfg)))
+        result["budget"] = budget.verdict(result["scores"], budget.read(cfg.budget))
     result["seconds"] = time.perf_counter() - began
     launch.write(cfg.output, result)
     if result["status"] == "failed" and cfg.on_failure == "stop":
@@ -229,14 +229,6 @@ def typed() -> dict[str, str]:
     }
 
 
-def limits(cfg: DictConfig) -> dict[str, Any]:
-    """Return the budget of a configuration as plain values."""
-    settings = OmegaConf.to_container(cfg.budget, resolve=True) if OmegaConf.is_dict(cfg.budget) else cfg.budget
-    if not isinstance(settings, dict):
-        raise ValueError(f"budget={settings} is no budget: set one of its values, such as budget.latency_ms=5")
-    return {str(name): value for name, value in settings.items()}
-
-
 def check(cfg: DictConfig) -> None:
     """Raise ValueError when one of the values that are typed most, or that say how to launch, is none of the valid ones."""
     for name, least in (("window", 1), ("step", 1), ("fold", 0), ("seed", 0)):
@@ -252,6 +244,6 @@ def check(cfg: DictConfig) -> None:
         whole = isinstance(value, int) or name in ("timeout_min", "checkpoint_s")
         if isinstance(value, bool) or not isinstance(value, int | float) or value < least or not whole:
             raise ValueError(f"{name}={value} is no number of at least {least}")
-    budget.read(limits(cfg))
+    budget.read(cfg.budget)
     if cfg.on_failure not in ("continue", "stop"):
         raise ValueError(f"on_failure={cfg.on_failure} must be continue or stop")

@@ -86,7 +86,15 @@ def activation_kb(model: nn.Module, inputs: Tensor, value_bytes: int = 4) -> flo
     return max(accumulate(change)) * value_bytes / KB
 
 
-class _Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Looks on while operations run; nothing is compiled then, and importing torch's compiler takes a second."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+
+class _Tape(_Mode):  # type: ignore[no-untyped-call]
     """Notes at which operation each piece of memory is first and last used."""
 
     def __init__(self, model: nn.Module):
@@ -153,7 +161,7 @@ def count(model: nn.Module, inputs: Tensor) -> Count:
         return Count(int(counter.get_total_flops()) // 2, "torch", dict(others.found))
 
 
-class _Uncounted(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Uncounted(_Mode):  # type: ignore[no-untyped-call]
     """Counts the operations that torch's counter has no count for, but for those that only look at values another way."""
 
     def __init__(self) -> None:

@@ -173,6 +173,8 @@ def test_a_verdict_agrees_with_its_share(spent, limit):
         ({"energy_uj": True}, "budget.energy_uj=True is no number above 0"),
         ({"memory_kb": float("nan")}, "budget.memory_kb=nan is no number above 0"),
         ({"memory_kb": "much"}, "budget.memory_kb=much is no number above 0"),
+        (OmegaConf.create({"memory_kb": -3, "device": "gap9"}), "budget.memory_kb=-3 is no number above 0"),
+        (5, "budget=5 is no budget: set one of its values, such as budget.latency_ms=5"),
         ({"device": "abacus"}, "budget.device=abacus is not among the devices: cmos45_fp32, "),
     ],
 )  # fmt: skip

@@ -52,7 +52,7 @@ def test_a_budget_is_a_column_of_its_own_where_there_is_one(capsys):
     over = "over: latency 5.4 of 4.9 ms"
     display.summary([row() | {"budget": "within"}, row("skipped") | {"budget": over}, row("failed")])
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split("  ")[-1].strip() for line in lines[1:4]] == ["budget", "within", over]
+    assert [line.rstrip().split("  ")[-1].strip() for line in lines[1:4]] == ["budget", "within", over]
 
 
 def test_a_sweep_on_a_terminal_shows_one_bar(tmp_path):

@@ -240,6 +240,21 @@ def test_mistakes_get_one_sentence(swept, words, sentence):
     assert done.stdout.count("\n") == 1
 
 
+def test_the_best_decoder_within_a_budget_over_whatever_was_trained(swept):
+    done = python(swept, "experiments.budget.pareto", "recording.units=4", "budget.energy_uj=600")
+    assert done.returncode == 0, done.stdout
+    assert "Warning" not in done.stdout
+    text = " ".join(done.stdout.split())
+    assert "HD-sEMG: the best decoder within budget.energy_uj=600 is ML-DCNN W20 S50, F1" in text
+    assert "over 3 recordings. - " in text
+    assert "ENG: no run" in text  # their recordings have no units
+    table = pd.read_csv(swept / "outputs" / "paper" / "budget" / "pareto" / "pareto_hdsemg.csv")
+    assert dict(zip(table["model"], table["budget"], strict=True)) == {"mldcnn": "within", "mtdcnn": "over: energy"}
+    both = python(swept, "experiments.budget.pareto", "recording.rat=6")
+    assert "HD-sEMG: no run" in both.stdout
+    assert "ENG: no budget is set" in both.stdout
+
+
 def test_the_report_is_one_page_with_everything(swept):
     done = python(swept, "experiments", "recording.duration_s=12,14")
     assert done.returncode == 0, done.stdout

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 from numpy.typing import ArrayLike, NDArray
 
 from experiments import pictures
@@ -38,7 +39,9 @@ def make(source: Source) -> Artefact:
             continue
         part, others = one_condition(part.dropna(axis=1, how="all"))
         artefact.missing += [f"{kind}: {words}, which are not averaged with those shown" for words in others]
-        table, n, part = points(part, score, budget)
+        table, n, kept = points(part, score, budget)
+        artefact.missing += [f"{kind}: {words}" for words in left_out(part, kept)]
+        part = kept
         shown.append(part)
         artefact.notes += sentences(table, kind, n, budget)
         simulated = bool(part["recording_name"].str.startswith("simulated").any())
@@ -79,6 +82,8 @@ def points(runs: pd.DataFrame, score: str, budget: Budget) -> tuple[pd.DataFrame
     rate = runs["dataset.rate_hz"] / runs["step"] if "step" in runs else pd.Series(np.nan, runs.index)
     known = runs["cost/mac_per_s"] if "cost/mac_per_s" in runs else pd.Series(np.nan, runs.index)
     runs["cost/mac_per_s"] = known.fillna(runs["cost/macs"] * rate)  # older runs do not say, but have a step
+    # measured, and the same at every step
+    runs["cost/ms_per_window"] = runs.groupby(["model", "window"])["cost/ms_per_window"].transform("mean")
     cells = Cells(runs, tuple(factors))
     places = cells.recordings
     scores = _shared(cells.scores, factors, places)
@@ -107,6 +112,15 @@ def _shared(scores: pd.DataFrame, factors: list[str], places: list[str]) -> pd.D
     whole = len(scores.drop_duplicates(factors))
     kept = counts[counts == whole] if (counts == whole).any() else counts.nlargest(1)
     return scores.merge(kept.reset_index()[places], on=places)
+
+
+def left_out(before: pd.DataFrame, after: pd.DataFrame) -> list[str]:
+    """Return in words which recordings are not shown because not every decoder was run on them, and which decoders."""
+    names = sorted({*before["recording_name"]} - {*after["recording_name"]})
+    factors = [name for name in FACTORS if name in before]
+    cells = len(before.drop_duplicates(factors)) - len(after.drop_duplicates(factors))
+    words = [f"left out {', '.join(names)}, on which not every decoder was run"] if names else []
+    return words + ([f"left out {cells} decoder{'s' * (cells > 1)}, for no recording has all of them"] if cells else [])
 
 
 def front(costs: ArrayLike, scores: ArrayLike) -> NDArray[np.bool_]:
@@ -153,7 +167,7 @@ def caveats(source: Source, runs: pd.DataFrame, budget: Budget) -> list[str]:
         "A mark is chosen by the test scores that it shows: confirm it on a recording that had no part in the choice.",
         f"Energy is an estimate for {device.name} ({device.what}, {device.pj_per_mac:g} pJ/MAC, {device.includes}): "
         f"{device.source} ({device.year}). Memory is weights and activations in its {device.precision}; KB is 1000 bytes.",
-        f"Latency is one prediction, batch 1, on {'; '.join(machines)}"
+        f"Latency is one prediction, batch 1, mean over the runs of a network at one window, on {'; '.join(machines)}"
         + (": several machines, choose one's runs before comparing." * (len(machines) > 1) or "."),
     ]
 
@@ -183,6 +197,9 @@ def drawn(table: pd.DataFrame, title: str, n: int, budget: Budget, simulated: bo
 
 def _panel(axes: Axes, table: pd.DataFrame, name: str, budget: Budget) -> None:
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.12g}")
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.grid(axis="both", color="#EEEEEE", lw=0.8, zorder=0)
     for place, (network, group) in enumerate(table.groupby("model", sort=True)):
         style: dict[str, Any] = {"marker": pictures.MARKERS[place % len(pictures.MARKERS)], "ls": "none", "zorder": 4}
@@ -198,7 +215,7 @@ def _panel(axes: Axes, table: pd.DataFrame, name: str, budget: Budget) -> None:
     for row in ahead.to_dict("records") if many else []:
         axes.annotate(
             label(row, full=False), (row["cost"], row["score"]), (-4, 6), textcoords="offset points",
-            ha="right", fontsize=7.5, color="#333333", zorder=6,
+            ha="right", fontsize=7.5, color="#333333", zorder=6, bbox={"fc": "white", "ec": "none", "pad": 0.8, "alpha": 0.8},
         )  # fmt: skip
     low, high = table["cost"].min(), table["cost"].max()
     limit = budget.limits.get(name)
