@@ -23,6 +23,7 @@ Any value of the configuration can be set (key=value); most typed: window, step,
 
 Show the resolved configuration without running:   python -m neuroexp --cfg job --resolve
 What a sweep will take, before it starts:          python -m neuroexp.plan -m window=20,60
+What a decoder would cost, without training it:    python -m neuroexp.cost dataset=eng model=mobilescapenet
 The newest launch, from another terminal:          python -m neuroexp.status
 Send what was finished while MLflow was away:      python -m neuroexp.sync
 Does a recorded run give the same scores again?    python -m neuroexp.repeat RUN_ID

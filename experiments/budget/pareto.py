@@ -83,7 +83,7 @@ def points(runs: pd.DataFrame, score: str, budget: Budget) -> tuple[pd.DataFrame
     known = runs["cost/mac_per_s"] if "cost/mac_per_s" in runs else pd.Series(np.nan, runs.index)
     runs["cost/mac_per_s"] = known.fillna(runs["cost/macs"] * rate)  # older runs do not say, but have a step
     # measured, and the same at every step
-    runs["cost/ms_per_window"] = runs.groupby(["model", "window"])["cost/ms_per_window"].transform("mean")
+    runs["cost/ms_per_window"] = runs.groupby(["model", "window"])["cost/ms_per_window"].transform("median")
     cells = Cells(runs, tuple(factors))
     places = cells.recordings
     scores = _shared(cells.scores, factors, places)
@@ -167,7 +167,7 @@ def caveats(source: Source, runs: pd.DataFrame, budget: Budget) -> list[str]:
         "A mark is chosen by the test scores that it shows: confirm it on a recording that had no part in the choice.",
         f"Energy is an estimate for {device.name} ({device.what}, {device.pj_per_mac:g} pJ/MAC, {device.includes}): "
         f"{device.source} ({device.year}). Memory is weights and activations in its {device.precision}; KB is 1000 bytes.",
-        f"Latency is one prediction, batch 1, mean over the runs of a network at one window, on {'; '.join(machines)}"
+        f"Latency is one prediction, batch 1, median over the runs of a network at one window, on {'; '.join(machines)}"
         + (": several machines, choose one's runs before comparing." * (len(machines) > 1) or "."),
     ]
 
@@ -191,7 +191,9 @@ def drawn(table: pd.DataFrame, title: str, n: int, budget: Budget, simulated: bo
             axes.text(0.5, 0.5, "these runs do not say", ha="center", transform=axes.transAxes, color=pictures.GREY)
     for axes in panels[:, 0]:
         axes.set_ylabel("F1")
-    pictures.legend(figure, columns=8)
+    low, high = panels[0, 0].get_ylim()
+    panels[0, 0].set_ylim(max(low, -0.03), min(high, 1.05))
+    pictures.legend(figure, columns=5)
     return figure
 
 
@@ -211,12 +213,8 @@ def _panel(axes: Axes, table: pd.DataFrame, name: str, budget: Budget) -> None:
         axes.plot([], [], ms=6.5, mfc=colour, mec=colour, label=pictures.name(network), **style)
     ahead = table[front(table["cost"], table["score"])].sort_values("cost")
     axes.step(ahead["cost"], ahead["score"], where="post", color="#444444", lw=1.1, zorder=3, label="Pareto front")
-    many = table[["window", *(["step"] if "step" in table else [])]].drop_duplicates().shape[0] > 1
-    for row in ahead.to_dict("records") if many else []:
-        axes.annotate(
-            label(row, full=False), (row["cost"], row["score"]), (-4, 6), textcoords="offset points",
-            ha="right", fontsize=7.5, color="#333333", zorder=6, bbox={"fc": "white", "ec": "none", "pad": 0.8, "alpha": 0.8},
-        )  # fmt: skip
+    if table[["window", *(["step"] if "step" in table else [])]].drop_duplicates().shape[0] > 1:
+        _name(axes, ahead, 0.07 * (table["score"].max() - table["score"].min()))
     low, high = table["cost"].min(), table["cost"].max()
     limit = budget.limits.get(name)
     if limit is not None:
@@ -234,6 +232,15 @@ def _panel(axes: Axes, table: pd.DataFrame, name: str, budget: Budget) -> None:
         axes.plot(chosen["cost"], chosen["score"], "o", label=words, **style)
     if budget.limits:
         axes.plot([], [], "o", ms=6.5, mfc="white", mec="#444444", label="hollow: over budget")
+
+
+def _name(axes: Axes, ahead: pd.DataFrame, apart: float) -> None:
+    """Write window and step beside the marks of a front, below where the mark before is hardly lower."""
+    rises = ahead["score"].diff().fillna(np.inf) > apart
+    for row, rise in zip(ahead.to_dict("records"), rises, strict=True):
+        style: dict[str, Any] = {"fontsize": 7.5, "color": "#333333", "zorder": 3.5, "textcoords": "offset points"}
+        style |= {"ha": "right" if rise else "left", "bbox": {"fc": "white", "ec": "none", "pad": 0.6, "alpha": 0.75}}
+        axes.annotate(label(row, full=False), (row["cost"], row["score"]), (-6, 7) if rise else (6, -13), **style)
 
 
 if __name__ == "__main__":
