@@ -79,6 +79,7 @@ def points(runs: pd.DataFrame, score: str, budget: Budget) -> tuple[pd.DataFrame
     """
     runs = runs.reset_index(drop=True).copy()
     factors = [name for name in FACTORS if name in runs]
+    runs = runs.astype({name: int for name in factors if name != "model"})  # beside runs without a step they are floats
     rate = runs["dataset.rate_hz"] / runs["step"] if "step" in runs else pd.Series(np.nan, runs.index)
     known = runs["cost/mac_per_s"] if "cost/mac_per_s" in runs else pd.Series(np.nan, runs.index)
     runs["cost/mac_per_s"] = known.fillna(runs["cost/macs"] * rate)  # older runs do not say, but have a step
@@ -167,7 +168,7 @@ def caveats(source: Source, runs: pd.DataFrame, budget: Budget) -> list[str]:
         "A mark is chosen by the test scores that it shows: confirm it on a recording that had no part in the choice.",
         f"Energy is an estimate for {device.name} ({device.what}, {device.pj_per_mac:g} pJ/MAC, {device.includes}): "
         f"{device.source} ({device.year}). Memory is weights and activations in its {device.precision}; KB is 1000 bytes.",
-        f"Latency is one prediction, batch 1, median over the runs of a network at one window, on {'; '.join(machines)}"
+        f"Latency is one prediction, batch 1, median over the runs of a network at one window, beside whatever else ran, on {'; '.join(machines)}"
         + (": several machines, choose one's runs before comparing." * (len(machines) > 1) or "."),
     ]
 
@@ -190,7 +191,7 @@ def drawn(table: pd.DataFrame, title: str, n: int, budget: Budget, simulated: bo
         else:
             axes.text(0.5, 0.5, "these runs do not say", ha="center", transform=axes.transAxes, color=pictures.GREY)
     for axes in panels[:, 0]:
-        axes.set_ylabel("F1")
+        axes.set_ylabel("macro F1" if "step" not in table else "F1")
     low, high = panels[0, 0].get_ylim()
     panels[0, 0].set_ylim(max(low, -0.03), min(high, 1.05))
     pictures.legend(figure, columns=5)
