@@ -79,7 +79,6 @@ def points(runs: pd.DataFrame, score: str, budget: Budget) -> tuple[pd.DataFrame
     """
     runs = runs.reset_index(drop=True).copy()
     factors = [name for name in FACTORS if name in runs]
-    runs = runs.astype({name: int for name in factors if name != "model"})  # beside runs without a step they are floats
     rate = runs["dataset.rate_hz"] / runs["step"] if "step" in runs else pd.Series(np.nan, runs.index)
     known = runs["cost/mac_per_s"] if "cost/mac_per_s" in runs else pd.Series(np.nan, runs.index)
     runs["cost/mac_per_s"] = known.fillna(runs["cost/macs"] * rate)  # older runs do not say, but have a step
@@ -90,6 +89,9 @@ def points(runs: pd.DataFrame, score: str, budget: Budget) -> tuple[pd.DataFrame
     scores = _shared(cells.scores, factors, places)
     grouped = scores.groupby(factors, sort=True)
     table = grouped[score].mean().reset_index(name="score")
+    table = table.astype(
+        {name: int for name in factors if name != "model"}
+    )  # beside runs without a step they are floats
     spreads = grouped[score].std().to_numpy(dtype=float)
     table["score_sd"] = spreads
     table["runs"] = grouped["runs"].sum().to_numpy()
@@ -168,7 +170,8 @@ def caveats(source: Source, runs: pd.DataFrame, budget: Budget) -> list[str]:
         "A mark is chosen by the test scores that it shows: confirm it on a recording that had no part in the choice.",
         f"Energy is an estimate for {device.name} ({device.what}, {device.pj_per_mac:g} pJ/MAC, {device.includes}): "
         f"{device.source} ({device.year}). Memory is weights and activations in its {device.precision}; KB is 1000 bytes.",
-        f"Latency is one prediction, batch 1, median over the runs of a network at one window, beside whatever else ran, on {'; '.join(machines)}"
+        "Latency is one prediction, batch 1, median over the runs of a network at one window, beside whatever else ran, on "
+        + "; ".join(machines)
         + (": several machines, choose one's runs before comparing." * (len(machines) > 1) or "."),
     ]
 
