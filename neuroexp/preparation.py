@@ -149,7 +149,7 @@ def _prepare(recording: Recording, settings: Preprocessing, window: int, rate_hz
             f"{name}: no stimulus stands out of the middle ring's moving average (see dataset.preprocessing)"
         )
 
-    trace = middle.mean(axis=1)
+    trace = signals.channel_mean(signal, grid[len(grid) // 2])
     low_uv, high_uv = signals.cap_thresholds(trace, settings.low_sd, settings.high_sd)
     caps = signals.detect_caps(trace, rate_hz, low_uv, high_uv, settings.exclusion_ms)
     stimulus = np.searchsorted(on[:, 0], caps, side="right") - 1

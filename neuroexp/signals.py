@@ -22,6 +22,13 @@ def clip(signal: NDArray[np.float32], limit_uv: float) -> tuple[NDArray[np.float
     return np.clip(signal, -limit_uv, limit_uv), beyond
 
 
+def butterworth(rate_hz: float, low_hz: float, high_hz: float, order: int) -> NDArray[np.float64]:
+    """Return the second-order sections (section, 6) of a Butterworth band-pass; raises ValueError when the band does not fit."""
+    if not 0 < low_hz < high_hz < rate_hz / 2:
+        raise ValueError(f"a band-pass of {low_hz} to {high_hz} Hz does not fit a sampling rate of {rate_hz:g} Hz")
+    return np.asarray(butter(order, [low_hz, high_hz], btype="bandpass", fs=rate_hz, output="sos"))
+
+
 def bandpass(
     signal: NDArray[np.float32],
     rate_hz: float,
@@ -34,9 +41,7 @@ def bandpass(
 
     Raises ValueError when the band does not lie between 0 and half the sampling rate.
     """
-    if not 0 < low_hz < high_hz < rate_hz / 2:
-        raise ValueError(f"a band-pass of {low_hz} to {high_hz} Hz does not fit a sampling rate of {rate_hz:g} Hz")
-    sections = butter(order, [low_hz, high_hz], btype="bandpass", fs=rate_hz, output="sos")
+    sections = butterworth(rate_hz, low_hz, high_hz, order)
     run = sosfiltfilt if zero_phase else sosfilt
     filtered = np.empty(signal.shape, dtype=np.float32)
 
@@ -59,12 +64,24 @@ def tripolar(signal: NDArray[np.float32], grid: NDArray[np.int64], per_contact: 
         raise ValueError(f"a tripolar reference needs three rings, this cuff has {len(grid)}")
     outer = grid[[0, -1]]
     if not per_contact:
-        return signal - signal[:, outer.ravel()].mean(axis=1, keepdims=True)
+        return signal - channel_mean(signal, outer.ravel())[:, None]
     reference = (signal[:, outer[0]] + signal[:, outer[1]]) / 2  # (time, contact)
     referenced = np.empty_like(signal)
     for ring in grid:
         referenced[:, ring] = signal[:, ring] - reference
     return referenced
+
+
+def channel_mean(signal: NDArray[np.float32], channels: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return the mean (time,) of some channels of the signal (time, channel).
+
+    The channels are summed in their order: NumPy's own mean sums a single sample in another order than a whole recording,
+    and a stream would differ from it in the last bit.
+    """
+    total = signal[:, channels[0]].copy()
+    for channel in channels[1:]:
+        total += signal[:, channel]
+    return total / np.float32(len(channels))
 
 
 def activity_intervals(

@@ -1,0 +1,149 @@
+"""The picture of a replay: what was found when, how late it was, and how much of it was right."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from neuroexp.matching import pairs
+from neuroexp.pace import EDGES_MS, Tally
+from neuroexp.plots import BLUE, GREEN, GREY, ORANGE, RED
+
+Trains = Sequence[NDArray[np.int64]]
+WIDE = 11.0  # inches
+
+
+def picture(summary: Mapping[str, Any], tally: Tally, lanes: int) -> tuple[Figure, Any, Any]:
+    """Return a figure with latencies drawn, its upper axes for `lanes` of events, and the one beside the latencies."""
+    upper = 0.9 + 0.34 * lanes
+    figure = Figure(figsize=(WIDE, upper + 3.4), layout="constrained", dpi=110)
+    FigureCanvasAgg(figure)
+    name = summary["recording"] + " (simulated)" * (summary["simulated"] and "simulated" not in summary["recording"])
+    figure.suptitle(f"Replay of {summary['name']} · {name}", fontsize=12)
+    grid = figure.add_gridspec(2, 2, height_ratios=(upper, 2.4), width_ratios=(3, 2))
+    top, left, right = figure.add_subplot(grid[0, :]), figure.add_subplot(grid[1, 0]), figure.add_subplot(grid[1, 1])
+    for axes in (top, left, right):
+        axes.spines[["top", "right"]].set_visible(False)
+    _latencies(left, tally, summary["timing"])
+    return figure, top, right
+
+
+def _latencies(axes: Any, tally: Tally, timing: Mapping[str, Any]) -> None:
+    counts = tally.latencies.counts[1:-1].reshape(-1, 4).sum(axis=1)  # four bins of the histogram to a bar
+    edges = EDGES_MS[::4]
+    used = np.flatnonzero(counts)
+    deadline = tally.deadline_ms
+    late = edges[:-1] >= deadline
+    for which, colour in ((~late, BLUE), (late, RED)):
+        axes.bar(edges[:-1][which], counts[which], np.diff(edges)[which], align="edge", color=colour, lw=0)
+    ends = [deadline, *edges[used], *edges[used + 1]]
+    axes.set(xscale="log", xlim=(min(ends) / 1.4, max(ends) * 1.6), xlabel="latency (ms)", ylabel="decisions")
+    axes.axvline(deadline, color=RED, lw=1.5)
+    place = axes.get_xaxis_transform()
+    axes.text(deadline, 1.01, f"deadline {deadline:.3g} ms", color=RED, fontsize=9, ha="center", transform=place)
+    for name, style in (("p50", ":"), ("p99", "--")):
+        axes.axvline(
+            timing[f"{name}_ms"], color="black", lw=0.9, ls=style, label=f"{name} {timing[f'{name}_ms']:.3g} ms"
+        )
+    missed = f"{timing['missed']} of {timing['decided']} late"
+    axes.plot([], [], " ", label=f"max {timing['max_ms']:.3g} ms\n{missed}, {timing['dropped']} dropped")
+    axes.legend(frameon=False, fontsize=9, loc="upper right", handlelength=1.4)
+    axes.xaxis.set_major_formatter("{x:g}")
+
+
+def discharges(
+    path: Path,
+    summary: Mapping[str, Any],
+    tally: Tally,
+    found: Trains,
+    true: Trains | None,
+    within: float,
+    tested: NDArray[np.bool_] | None,
+) -> None:
+    """Draw the spike trains that were found, over the true ones where they are known."""
+    units, rate_hz = len(found), summary["rate_hz"]
+    figure, top, right = picture(summary, tally, units)
+    if true is None:
+        for unit, train in enumerate(found, start=1):
+            top.vlines(train / rate_hz, unit - 0.32, unit + 0.32, color=BLUE, lw=0.8)
+        right.barh(range(1, units + 1), [len(train) / summary["timing"]["recorded_s"] for train in found], color=BLUE)
+        right.set(xlabel="discharges per second", ylabel="motor unit", yticks=range(1, units + 1))
+    else:
+        lags = [round(unit["lag_ms"] * rate_hz / 1000) for unit in summary["scores"]["whole recording"]["units"]]
+        _compared(top, true, found, lags, within, rate_hz)
+        _agreement(right, summary["scores"])
+    if tested is not None:
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], tested.astype(np.int8), [0]])))
+        for low, high in edges.reshape(-1, 2) / rate_hz:
+            top.axvspan(low, high, color=GREEN, alpha=0.13, lw=0)
+        top.fill_between([], [], color=GREEN, alpha=0.25, label="test part")
+    top.set(ylabel="motor unit", xlabel="time (s)", yticks=range(1, units + 1), ylim=(0.4, units + 0.7))
+    top.set_xlim(0, summary["timing"]["recorded_s"])
+    if true is not None:
+        top.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, frameon=False, fontsize=9)
+    figure.savefig(path)
+
+
+def _compared(axes: Any, true: Trains, found: Trains, lags: Sequence[int], within: float, rate_hz: float) -> None:
+    for unit, (train, late, lag) in enumerate(zip(true, found, lags, strict=True), start=1):
+        matched = np.array(pairs(train, late - lag, within), dtype=np.int64).reshape(-1, 2)
+        missed, false = np.delete(train, matched[:, 0]), np.delete(late, matched[:, 1])
+        for samples, colour, low, high, label in (
+            (train[matched[:, 0]], BLUE, -0.32, 0.32, "found"),
+            (missed, ORANGE, -0.32, 0.0, "missed"),
+            (false, RED, 0.0, 0.32, "false"),
+        ):
+            axes.vlines(
+                samples / rate_hz, unit + low, unit + high, color=colour, lw=0.8, label=label if unit == 1 else None
+            )
+
+
+def _agreement(axes: Any, scores: Mapping[str, Any]) -> None:
+    for (part, score), colour, shift in zip(
+        reversed(scores.items()), (GREY, BLUE)[2 - len(scores) :], (-0.2, 0.2), strict=False
+    ):
+        places = [unit["unit"] + (shift if len(scores) > 1 else 0) for unit in score["units"]]
+        values = np.nan_to_num([unit["rate_of_agreement"] for unit in score["units"]])
+        mean = f"{part}: {score['rate_of_agreement']:.2f}"
+        axes.barh(places, values, 0.38 if len(scores) > 1 else 0.7, color=colour, label=mean)
+    axes.set(xlim=(0, 1), xlabel="rate of agreement", ylabel="motor unit", yticks=range(1, len(values) + 1))
+    axes.legend(frameon=False, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, reverse=True)
+
+
+def classes(path: Path, summary: Mapping[str, Any], tally: Tally, caps: Sequence[tuple[int, int, float]]) -> None:
+    """Draw each CAP (true class, decided class, seconds on a common time axis) in the lane of its decision."""
+    names, spans = summary["outputs"], summary["spans_s"]
+    figure, top, right = picture(summary, tally, 2 * len(names))
+    for colour, right_ones in ((BLUE, True), (RED, False)):
+        chosen = [(time_s, decided) for true, decided, time_s in caps if (true == decided) == right_ones]
+        times, lanes = np.array(chosen).reshape(-1, 2).T
+        label = "as its recording" if right_ones else "another class"
+        top.vlines(times, lanes + 0.65, lanes + 1.35, color=colour, lw=0.6, label=label)
+    ends = np.cumsum(spans)
+    for number, (name, end, span) in enumerate(zip(names, ends, spans, strict=True), start=1):
+        top.axvspan(
+            end - span, end, (number - 0.5) / len(names) * 0 + 0, 1, color=GREY, alpha=0.12 * (number % 2), lw=0
+        )
+        top.text(end - span / 2, len(names) + 0.58, f"recording of {name}", ha="center", va="bottom", fontsize=9)
+    top.set(yticks=range(1, len(names) + 1), ylim=(0.5, len(names) + 0.85), xlim=(0, ends[-1]), xlabel="time (s)")
+    top.set_yticklabels(names)
+    top.set_ylabel("decided class")
+    top.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, frameon=False, fontsize=9)
+    counts = np.array(summary["confusion"])
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    right.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for row, column in np.ndindex(counts.shape):
+        text = f"{counts[row, column]}\n{shares[row, column]:.0%}"
+        colour = "white" if shares[row, column] > 0.6 else "black"
+        right.text(column, row, text, ha="center", va="center", color=colour, fontsize=9)
+    right.set(xticks=range(len(names)), yticks=range(len(names)), xlabel="decided", ylabel="recording")
+    right.set_xticklabels(names, fontsize=8)
+    right.set_yticklabels(names, fontsize=8, rotation=90, va="center")
+    right.set_title(f"accuracy {summary['accuracy']:.2f}", fontsize=10)
+    figure.savefig(path)
