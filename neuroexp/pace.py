@@ -26,6 +26,7 @@ class Latencies:
     """Latencies counted in a histogram, whose size does not grow: quantiles are within 2.3 %, the maximum is exact."""
 
     def __init__(self) -> None:
+        """Begin with none."""
         self.counts = np.zeros(len(EDGES_MS) + 1, dtype=np.int64)
         self.max_ms = self.latest_ms = 0.0
 
@@ -72,7 +73,7 @@ class Decoding:
         peak: bool = True,
         decided: Callable[[Window, NDArray[np.float32]], Any] | None = None,
     ):
-        """`peak` is how `events.Discharges` places an event; `decided` hears of every window and its probabilities (output,)."""
+        """`peak` is how `events.Discharges` places an event; `decided` hears of every window with its probabilities."""
         self.engine, self.tally, self.decided = engine, tally, decided
         self.stream = Stream(spec)
         self.events: Discharges | Classes = Classes(spec.window)

@@ -1,4 +1,4 @@
-"""A recording, or a live stream, through a trained run as an acquisition system would deliver it: `python -m neuroexp.replay`."""
+"""A recording or a live stream through a trained run, chunk by chunk: `python -m neuroexp.replay run_id=RUN_ID`."""
 
 from __future__ import annotations
 
@@ -72,9 +72,8 @@ def main() -> None:
         run = trained.load(asked)
         chosen = options(asked.words, run.spec)
         torch.set_num_threads(chosen.threads)
-        place = Path("outputs") / "replay" / _slug(f"{run.spec.name} {asked.run_id[:8]}", recording, chosen)
-        live = chosen.input is not None
-        source = None if live else _source(run, recording)
+        source = None if chosen.input else _source(run, recording)
+        place = Path("outputs") / "replay" / _slug(run.spec, source, chosen)
         summary = replay(run, source, chosen, engine(chosen.engine, run.decoder), place)
     except ValueError as error:
         sys.exit(str(error))
@@ -108,7 +107,7 @@ def options(words: Mapping[str, str], spec: Spec) -> Options:
 
 
 def engine(name: str, decoder: Decoder) -> Engine:
-    """Return what turns windows (window, channel, time) into probabilities (window, output); raises ValueError for no engine."""
+    """Return what turns windows (window, channel, time) into probabilities (window, output)."""
     if name != "eager":
         raise ValueError(f"engine={name} is not there: eager is")
 
@@ -123,7 +122,7 @@ def _chosen(asked: Asked, changes: Sequence[str]) -> tuple[Asked, DictConfig | N
     """Return the run, and the recording to be replayed in place of its own: None when it is that one, perhaps moved."""
     if not changes:
         return asked, None
-    config = OmegaConf.create(OmegaConf.to_container(asked.config))
+    config = asked.config.copy()
     dots = OmegaConf.from_dotlist([word for word in changes if word.startswith("recording.")]).get("recording", {})
     for word in changes:
         if word.startswith("recording="):
@@ -136,16 +135,16 @@ def _chosen(asked: Asked, changes: Sequence[str]) -> tuple[Asked, DictConfig | N
     unknown = [str(key) for key in dots if key not in config.recording]
     if unknown:
         raise ValueError(
-            f"recording.{unknown[0]} is no setting of this recording: {', '.join(map(str, config.recording))}"
+            f"recording.{unknown[0]} is no setting of this recording: {', '.join(map(str, list(config.recording)[1:]))}"
         )
     config.recording = OmegaConf.merge(config.recording, dots)
     plain = OmegaConf.to_container(config.recording, resolve=True)
     targets.check(plain, "recording", list(config.trusted))
-    recording = OmegaConf.create(plain)
+    recording = DictConfig(plain)
     if _read(recording).sha256[:16] == asked.found["digest"]:
         config.recording = config.dataset.recording = recording
         return dataclasses.replace(asked, config=config), None
-    return asked, recording  # type: ignore[return-value]
+    return asked, recording
 
 
 def _read(recording: DictConfig) -> Any:
@@ -228,8 +227,9 @@ def replay(run: Trained, source: Source | None, chosen: Options, engine: Engine,
                 break
     said = "in real time" if chosen.real_time or source is None else "as fast as it goes: latencies are computing alone"
     summary: dict[str, Any] = {
-        "name": spec.name, "run_id": spec.run_id, "recording": source.name if source else f"lsl:{chosen.input}",
-        "simulated": bool(source and source.simulated), "rate_hz": spec.rate_hz, "outputs": list(spec.outputs),
+        "name": spec.name, "run_id": spec.run_id, "rate_hz": spec.rate_hz, "outputs": list(spec.outputs),
+        "recording": source.name if source else chosen.input, "title": _title(source, chosen),
+        "simulated": bool(source and source.simulated),
         "engine": chosen.engine, "threads": chosen.threads, "chunk": chosen.chunk, "stopped": stopped,
         "how": f"{said}, engine {chosen.engine}, {chosen.threads} thread{'s' * (chosen.threads > 1)}, "
         + (f"chunks of {chosen.chunk} samples" if source else "chunks as they came"),
@@ -304,10 +304,17 @@ def _tested(run: Trained, samples: int) -> NDArray[np.bool_]:
     return tested[:samples]
 
 
-def _slug(name: str, recording: DictConfig | None, chosen: Options) -> str:
-    other = f" {recording['_target_'].split('.')[-2]}" if recording is not None else ""
-    other = f" {chosen.input}" if chosen.input else other
-    return re.sub(r"[^\w.=-]+", "-", name + other).strip("-")
+def _title(source: Source | None, chosen: Options) -> str:
+    """Return what was replayed; what is simulated says so."""
+    if source is None:
+        return f"LSL stream {chosen.input}"
+    return source.name + " (simulated)" * (source.simulated and "simulated" not in source.name)
+
+
+def _slug(spec: Spec, source: Source | None, chosen: Options) -> str:
+    """Return the name of the folder: the run, and what was replayed if it is not the run's own recording."""
+    other = [] if source is not None and source.own else [source.name if source else str(chosen.input)]
+    return re.sub(r"[^\w.=]+", "-", " ".join([spec.name, spec.run_id[:8], *other])).strip("-")
 
 
 if __name__ == "__main__":

@@ -24,8 +24,7 @@ def picture(summary: Mapping[str, Any], tally: Tally, lanes: int) -> tuple[Figur
     upper = 0.9 + 0.34 * lanes
     figure = Figure(figsize=(WIDE, upper + 3.4), layout="constrained", dpi=110)
     FigureCanvasAgg(figure)
-    name = summary["recording"] + " (simulated)" * (summary["simulated"] and "simulated" not in summary["recording"])
-    figure.suptitle(f"Replay of {summary['name']} · {name}", fontsize=12)
+    figure.suptitle(f"Replay of {summary['name']} · {summary['title']}", fontsize=12)
     grid = figure.add_gridspec(2, 2, height_ratios=(upper, 2.4), width_ratios=(3, 2))
     top, left, right = figure.add_subplot(grid[0, :]), figure.add_subplot(grid[1, 0]), figure.add_subplot(grid[1, 1])
     for axes in (top, left, right):
@@ -43,17 +42,25 @@ def _latencies(axes: Any, tally: Tally, timing: Mapping[str, Any]) -> None:
     for which, colour in ((~late, BLUE), (late, RED)):
         axes.bar(edges[:-1][which], counts[which], np.diff(edges)[which], align="edge", color=colour, lw=0)
     ends = [deadline, *edges[used], *edges[used + 1]]
-    axes.set(xscale="log", xlim=(min(ends) / 1.4, max(ends) * 1.6), xlabel="latency (ms)", ylabel="decisions")
-    axes.axvline(deadline, color=RED, lw=1.5)
+    low, high = min(ends) / 1.4, max(ends) * 1.6
+    axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(0.7, 2 * max(counts.max(), 1)))
+    axes.set(xlabel="latency (ms)", ylabel="decisions")
     place = axes.get_xaxis_transform()
-    axes.text(deadline, 1.01, f"deadline {deadline:.3g} ms", color=RED, fontsize=9, ha="center", transform=place)
-    for name, style in (("p50", ":"), ("p99", "--")):
-        axes.axvline(
-            timing[f"{name}_ms"], color="black", lw=0.9, ls=style, label=f"{name} {timing[f'{name}_ms']:.3g} ms"
-        )
-    missed = f"{timing['missed']} of {timing['decided']} late"
-    axes.plot([], [], " ", label=f"max {timing['max_ms']:.3g} ms\n{missed}, {timing['dropped']} dropped")
-    axes.legend(frameon=False, fontsize=9, loc="upper right", handlelength=1.4)
+    for x, text, colour, style, across in (
+        (deadline, f"deadline {deadline:.3g} ms", RED, "-", 2),
+        (timing["p50_ms"], "p50", "black", ":", -9),
+        (timing["p99_ms"], "p99", "black", "--", 2),
+    ):
+        if np.isfinite(x):
+            axes.axvline(x, color=colour, lw=1.5 if style == "-" else 0.9, ls=style)
+            where = {"xytext": (across, -2), "textcoords": "offset points", "va": "top", "rotation": 90, "fontsize": 8}
+            axes.annotate(text, (x, 1), xycoords=place, color=colour, **where)
+    figures = " · ".join(f"{name} {timing[f'{name}_ms']:.3g} ms" for name in ("p50", "p99", "max"))
+    late_ones = f"{timing['missed']} of {timing['decided']} late, {timing['dropped']} dropped"
+    axes.set_title(f"{figures}\n{late_ones}", fontsize=9)
+    ticks = [tick * 10.0**power for power in range(-3, 6) for tick in (1, 2, 5)]
+    axes.set_xticks([tick for tick in ticks if low <= tick <= high])
+    axes.set_xticks([], minor=True)
     axes.xaxis.set_major_formatter("{x:g}")
 
 
@@ -105,15 +112,18 @@ def _compared(axes: Any, true: Trains, found: Trains, lags: Sequence[int], withi
 
 
 def _agreement(axes: Any, scores: Mapping[str, Any]) -> None:
-    for (part, score), colour, shift in zip(
-        reversed(scores.items()), (GREY, BLUE)[2 - len(scores) :], (-0.2, 0.2), strict=False
-    ):
-        places = [unit["unit"] + (shift if len(scores) > 1 else 0) for unit in score["units"]]
+    whole_alone = len(scores) == 1
+    for part, score in scores.items():
+        tested = part == "test part"
+        shift = 0 if whole_alone else 0.2 if tested else -0.2
+        places = [unit["unit"] + shift for unit in score["units"]]
         values = np.nan_to_num([unit["rate_of_agreement"] for unit in score["units"]])
-        mean = f"{part}: {score['rate_of_agreement']:.2f}"
-        axes.barh(places, values, 0.38 if len(scores) > 1 else 0.7, color=colour, label=mean)
+        label = f"{part}: {score['rate_of_agreement']:.2f}"
+        axes.barh(
+            places, values, 0.7 if whole_alone else 0.38, color=BLUE if tested or whole_alone else GREY, label=label
+        )
     axes.set(xlim=(0, 1), xlabel="rate of agreement", ylabel="motor unit", yticks=range(1, len(values) + 1))
-    axes.legend(frameon=False, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, reverse=True)
+    axes.legend(frameon=False, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
 
 
 def classes(path: Path, summary: Mapping[str, Any], tally: Tally, caps: Sequence[tuple[int, int, float]]) -> None:
@@ -127,9 +137,7 @@ def classes(path: Path, summary: Mapping[str, Any], tally: Tally, caps: Sequence
         top.vlines(times, lanes + 0.65, lanes + 1.35, color=colour, lw=0.6, label=label)
     ends = np.cumsum(spans)
     for number, (name, end, span) in enumerate(zip(names, ends, spans, strict=True), start=1):
-        top.axvspan(
-            end - span, end, (number - 0.5) / len(names) * 0 + 0, 1, color=GREY, alpha=0.12 * (number % 2), lw=0
-        )
+        top.axvspan(end - span, end, color=GREY, alpha=0.12 * (number % 2), lw=0)
         top.text(end - span / 2, len(names) + 0.58, f"recording of {name}", ha="center", va="bottom", fontsize=9)
     top.set(yticks=range(1, len(names) + 1), ylim=(0.5, len(names) + 0.85), xlim=(0, ends[-1]), xlabel="time (s)")
     top.set_yticklabels(names)

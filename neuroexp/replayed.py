@@ -58,10 +58,10 @@ def scores(true: Trains, found: Trains, spec: Spec, part: NDArray[np.bool_] | No
     within, words = matching.tolerance(spec.rate_hz, spec.step)
     max_lag = round(matching.MAX_LAG_MS * spec.rate_hz / 1000)
     units = []
-    for number, pair in enumerate(zip(true, found, strict=True), start=1):
-        if part is not None:
-            pair = tuple(train[part[train]] for train in pair)  # noqa: PLW2901
-        agreed = matching.agreement(*pair, within, max_lag)
+    if part is not None:
+        true, found = ([train[part[train]] for train in trains] for trains in (true, found))
+    for number, (expected, train) in enumerate(zip(true, found, strict=True), start=1):
+        agreed = matching.agreement(expected, train, within, max_lag)
         units.append(
             {"unit": number, "rate_of_agreement": agreed.rate, "sensitivity": agreed.sensitivity}
             | {"precision": agreed.precision, "matched": agreed.matched, "only_true": agreed.only_true}
@@ -104,8 +104,8 @@ def show(summary: Mapping[str, Any], folder: Path) -> None:
     from rich.table import Table as Grid  # noqa: PLC0415 - only when there is something to print
 
     out, time = display.console(), summary["timing"]
-    out.print(f"{summary['name']} on {summary['recording']}{' (simulated)' * summary['simulated']}", markup=False)
-    out.print(f"{summary['how']}", markup=False)
+    out.print(f"{summary['name']} on {summary['title']}", markup=False, soft_wrap=True)
+    out.print(summary["how"], markup=False, soft_wrap=True)
     grid = Grid(box=None, pad_edge=False, header_style="bold")
     heads = ("decisions", "deadline", "met", "missed", "dropped", "p50", "p99", "max")
     for head in heads:
@@ -159,7 +159,10 @@ def _agreements(out: Any, found: Mapping[str, Any]) -> None:
         grid.add_column(head, justify="right")
     for part, score in found.items():
         counts = [str(sum(unit[name] for unit in score["units"])) for name in ("matched", "only_true", "only_found")]
-        kinds = [f"{score[name]:.3f}" for name in ("rate_of_agreement", "sensitivity", "precision")]
+        kinds = [
+            f"{score[name]:.3f}" if math.isfinite(score[name]) else "-"
+            for name in ("rate_of_agreement", "sensitivity", "precision")
+        ]
         grid.add_row(part, *kinds, *counts)
     out.print(grid)
     score = next(iter(found.values()))

@@ -23,7 +23,7 @@ def clip(signal: NDArray[np.float32], limit_uv: float) -> tuple[NDArray[np.float
 
 
 def butterworth(rate_hz: float, low_hz: float, high_hz: float, order: int) -> NDArray[np.float64]:
-    """Return the second-order sections (section, 6) of a Butterworth band-pass; raises ValueError when the band does not fit."""
+    """Return a Butterworth band-pass as second-order sections; raises ValueError when the band does not fit."""
     if not 0 < low_hz < high_hz < rate_hz / 2:
         raise ValueError(f"a band-pass of {low_hz} to {high_hz} Hz does not fit a sampling rate of {rate_hz:g} Hz")
     return np.asarray(butter(order, [low_hz, high_hz], btype="bandpass", fs=rate_hz, output="sos"))

@@ -105,7 +105,8 @@ class Filter:
         self.per_contact = preparation["per_contact"] if cuff else False
         self.sections = None
         if preparation.get("band_hz"):
-            self.sections = signals.butterworth(rate_hz, *preparation["band_hz"], preparation["order"])
+            low_hz, high_hz = preparation["band_hz"]
+            self.sections = signals.butterworth(rate_hz, low_hz, high_hz, preparation["order"])
             self.state = np.zeros((len(self.sections), 2, n_channels))
 
     def __call__(self, chunk: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -122,6 +123,7 @@ class Buffer:
     """The latest samples of a stream in one piece of memory, in which the rest moves to the front when it is full."""
 
     def __init__(self, n_channels: int):
+        """Begin empty, at sample 0."""
         self.rows = np.empty((2 * BLOCK, n_channels), dtype=np.float32)
         self.restart(0)
 
