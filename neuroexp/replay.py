@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import math
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from hydra.utils import instantiate
 from numpy.typing import NDArray
-from omegaconf import DictConfig, OmegaConf
 
-from neuroexp import replayed, targets, trained
-from neuroexp.cuff import Session
+from neuroexp import replayed, trained
+from neuroexp import source as sources
 from neuroexp.decoder import Decoder, Spec
-from neuroexp.job import sentence
 from neuroexp.matching import tolerance
 from neuroexp.pace import Decoding, Engine, Tally, chunks, deadline_ms
-from neuroexp.recording import Recording
-from neuroexp.trained import Asked, Trained
+from neuroexp.source import Source
+from neuroexp.stream import Stream
 
 USAGE = (
     "python -m neuroexp.replay run_id=RUN_ID [recording=NAME] [recording.path=FILE] [chunk=SAMPLES] [speed=1|max] "
@@ -37,16 +32,6 @@ USAGE = (
 OWN = ("chunk", "speed", "engine", "threads", "input", "output", "seconds")
 CHUNK_S = 0.005  # of a chunk, unless one is asked for
 COUNTED = "every CAP of a recording counts as of its class, spontaneous ones and those that the run was trained on too"
-
-
-@dataclass(frozen=True)
-class Source:
-    """What is replayed: one recording, or those of a cuff, one per class."""
-
-    name: str
-    parts: tuple[tuple[str, Callable[[], Recording]], ...]  # the name of each ("" for the only one), and how to read it
-    simulated: bool
-    own: bool  # whether it is the recording that the run was trained on
 
 
 @dataclass(frozen=True)
@@ -68,13 +53,14 @@ def main() -> None:
     changes = [word for word in words if word.startswith(("recording=", "recording."))]
     asked = trained.asked([word for word in words if word not in changes], USAGE, OWN)
     try:
-        asked, recording = _chosen(asked, changes)
+        asked, recording = sources.chosen(asked, changes)
         run = trained.load(asked)
         chosen = options(asked.words, run.spec)
         torch.set_num_threads(chosen.threads)
-        source = None if chosen.input else _source(run, recording)
+        source = None if chosen.input else sources.source(run, recording)
         place = Path("outputs") / "replay" / _slug(run.spec, source, chosen)
-        summary = replay(run, source, chosen, engine(chosen.engine, run.decoder), place)
+        peak = str(run.asked.config.label["_target_"]).endswith("label_step")
+        summary = replay(run.spec, source, chosen, engine(chosen.engine, run.decoder), place, peak)
     except ValueError as error:
         sys.exit(str(error))
     replayed.show(summary, place)
@@ -118,87 +104,18 @@ def engine(name: str, decoder: Decoder) -> Engine:
     return eager
 
 
-def _chosen(asked: Asked, changes: Sequence[str]) -> tuple[Asked, DictConfig | None]:
-    """Return the run, and the recording to be replayed in place of its own: None when it is that one, perhaps moved."""
-    if not changes:
-        return asked, None
-    config = asked.config.copy()
-    dots = OmegaConf.from_dotlist([word for word in changes if word.startswith("recording.")]).get("recording", {})
-    for word in changes:
-        if word.startswith("recording="):
-            name = word.partition("=")[2]
-            folder = files("neuroexp.conf") / "recording"
-            valid = sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir())
-            if name not in valid:
-                raise ValueError(f"recording={name} is not there: {', '.join(valid)}")
-            config.recording = OmegaConf.create((folder / f"{name}.yaml").read_text())
-    unknown = [str(key) for key in dots if key not in config.recording]
-    if unknown:
-        raise ValueError(
-            f"recording.{unknown[0]} is no setting of this recording: {', '.join(map(str, list(config.recording)[1:]))}"
-        )
-    config.recording = OmegaConf.merge(config.recording, dots)
-    plain = OmegaConf.to_container(config.recording, resolve=True)
-    targets.check(plain, "recording", list(config.trusted))
-    recording = DictConfig(plain)
-    if _read(recording).sha256[:16] == asked.found["digest"]:
-        config.recording = config.dataset.recording = recording
-        return dataclasses.replace(asked, config=config), None
-    return asked, recording
+def replay(
+    spec: Spec, source: Source | None, chosen: Options, engine: Engine, place: Path, peak: bool = True
+) -> dict[str, Any]:
+    """Replay `source`, or without one the live input; write events, summary and picture into `place`, return the summary.
 
-
-def _read(recording: DictConfig) -> Any:
-    try:
-        found = instantiate(recording)
-    except Exception as error:
-        raise ValueError(sentence(error)) from error
-    if not isinstance(found, Recording | Session):
-        what = getattr(found, "name", "this recording")
-        raise ValueError(
-            f"{what} is no stream of samples: name one, such as recording=eng_simulated or recording.path=FILE"
-        )
-    return found
-
-
-def _source(run: Trained, recording: DictConfig | None) -> Source:
-    """Return the recordings to stream; raises ValueError when they are not of the run's kind."""
-    spec, own = run.spec, recording is None
-    found = _read(run.asked.config.recording if recording is None else recording)
-    if isinstance(found, Session) != (spec.dataset == "eng"):
-        kinds = ("HD-sEMG", "a nerve cuff")[:: 1 if isinstance(found, Recording) else -1]
-        raise ValueError(f"{found.name} is a recording of {kinds[0]}, {spec.name} was trained on one of {kinds[1]}")
-    if isinstance(found, Session):
-        if found.classes != spec.outputs:
-            theirs, ours = (", ".join(names) for names in (found.classes, spec.outputs))
-            raise ValueError(f"{found.name} has the classes {theirs}; {spec.name} was trained on {ours}")
-        parts = tuple((name, lambda name=name: found.read(name)) for name in found.classes)
-        return Source(found.name, parts, found.simulated, own)
-    if own:
-        found = run.fold.source  # with its spike trains aligned, if the run did that
-    return Source(found.name, (("", lambda: found),), found.simulated, own)
-
-
-def check(spec: Spec, recording: Recording) -> None:
-    """Raise ValueError, naming the difference, when a recording does not fit what the run was trained on."""
-    units = len(recording.spike_trains)
-    for what, theirs, ours in (
-        ("channels", recording.signal.shape[1], spec.n_channels),
-        ("Hz", recording.rate_hz, spec.rate_hz),
-        ("motor units", units, len(spec.outputs) if spec.step and units else units),
-    ):
-        if theirs != ours:
-            raise ValueError(f"{recording.name} has {theirs:g} {what}, {spec.name} was trained on {ours:g}")
-
-
-def replay(run: Trained, source: Source | None, chosen: Options, engine: Engine, place: Path) -> dict[str, Any]:
-    """Replay `source`, or without one the live input; write events, summary and picture into `place`, return the summary."""
+    `peak` is how `events.Discharges` places a discharge. Raises ValueError when the source is not of the run's kind.
+    """
     from neuroexp import view  # noqa: PLC0415 - only a terminal needs it
 
-    spec = run.spec
-    Decoding(spec, engine, Tally(1.0))  # what cannot be streamed is refused before anything is written
+    Stream(spec)  # what cannot be streamed is refused before anything is written
     place.mkdir(parents=True, exist_ok=True)
     tally = Tally(deadline_ms(spec))
-    peak = str(run.asked.config.label["_target_"]).endswith("label_step")
     table = replayed.Table(place / ("discharges.csv" if spec.step else "caps.csv"), spec)
     health: dict[str, Any] = {}
     spans_s: list[float] = []
@@ -225,19 +142,17 @@ def replay(run: Trained, source: Source | None, chosen: Options, engine: Engine,
             samples += tally.samples
             if stopped:
                 break
-    said = "in real time" if chosen.real_time or source is None else "as fast as it goes: latencies are computing alone"
     summary: dict[str, Any] = {
         "name": spec.name, "run_id": spec.run_id, "rate_hz": spec.rate_hz, "outputs": list(spec.outputs),
-        "recording": source.name if source else chosen.input, "title": _title(source, chosen),
+        "recording": source.name if source else chosen.input, "title": source.title if source else f"LSL stream {chosen.input}",
         "simulated": bool(source and source.simulated),
         "engine": chosen.engine, "threads": chosen.threads, "chunk": chosen.chunk, "stopped": stopped,
-        "how": f"{said}, engine {chosen.engine}, {chosen.threads} thread{'s' * (chosen.threads > 1)}, "
-        + (f"chunks of {chosen.chunk} samples" if source else "chunks as they came"),
+        "how": _how(spec, source, chosen),
         "event_at": "highest probability" if peak or not spec.step else "middle of the positive windows",
         "timing": replayed.timing(tally, time.perf_counter() - began, spec.rate_hz, samples),
         "health": health, "spans_s": spans_s,
     }  # fmt: skip
-    _finish(run, source, summary, tally, true, Path(table.file.name))
+    _finish(spec, source, summary, tally, true, Path(table.file.name))
     (place / "summary.json").write_text(json.dumps(summary, indent=1, default=float))
     return summary
 
@@ -252,7 +167,7 @@ def _pieces(spec: Spec, source: Source | None, chosen: Options, true: list[Any])
         return
     for name, read in source.parts:
         recording = read()
-        check(spec, recording)
+        sources.check(spec, recording)
         signal = recording.signal
         if chosen.seconds is not None:
             signal = signal[: round(chosen.seconds * spec.rate_hz)]
@@ -261,12 +176,12 @@ def _pieces(spec: Spec, source: Source | None, chosen: Options, true: list[Any])
 
 
 def _finish(
-    run: Trained, source: Source | None, summary: dict[str, Any], tally: Tally, true: list[Any], path: Path
+    spec: Spec, source: Source | None, summary: dict[str, Any], tally: Tally, true: list[Any], path: Path
 ) -> None:
     """Score what is known of the recording, and draw."""
     from neuroexp import replay_plot  # noqa: PLC0415 - matplotlib is needed once, at the end
 
-    spec, picture = run.spec, path.with_name("replay.png")
+    picture = path.with_name("replay.png")
     if spec.step:
         found, tested = replayed.trains(path, len(spec.outputs)), None
         samples = round(summary["timing"]["recorded_s"] * spec.rate_hz)
@@ -274,8 +189,8 @@ def _finish(
         if not true:
             summary["unscored"] = "No spike trains are known of this stream: it is not scored."
         else:
-            if source is not None and source.own:
-                tested = _tested(run, samples)
+            if source is not None and source.tested is not None:
+                tested = source.tested[:samples]
                 if tested.any():
                     summary["scores"] = {"test part": replayed.scores(true, found, spec, tested)}
             summary.setdefault("scores", {})["whole recording"] = replayed.scores(true, found, spec)
@@ -293,22 +208,17 @@ def _finish(
     replay_plot.classes(picture, summary, tally, replayed.timed(path, spec.outputs, summary["spans_s"]))
 
 
-def _tested(run: Trained, samples: int) -> NDArray[np.bool_]:
-    """Return which samples (time,) the run's test windows decide on: the step around the centre of each."""
-    fold, step = run.fold, run.spec.step
-    assert step is not None
-    low = fold.starts.numpy()[fold.split.test] + fold.window // 2 - step // 2
-    tested = np.zeros(samples + step, dtype=bool)
-    places = low[:, None] + np.arange(step)
-    tested[places[(places >= 0) & (places < samples)]] = True
-    return tested[:samples]
-
-
-def _title(source: Source | None, chosen: Options) -> str:
-    """Return what was replayed; what is simulated says so."""
-    if source is None:
-        return f"LSL stream {chosen.input}"
-    return source.name + " (simulated)" * (source.simulated and "simulated" not in source.name)
+def _how(spec: Spec, source: Source | None, chosen: Options) -> str:
+    """Return in words what a latency is counted from."""
+    threads = f"{chosen.threads} thread{'s' * (chosen.threads > 1)}"
+    chunks = f"chunks of {chosen.chunk} samples" if source else "chunks as they come"
+    if source is None or chosen.real_time:
+        since = "in real time, from the arrival of a window's last chunk"
+    else:
+        since = "as fast as it goes, latencies are computing alone"
+    if not spec.step:
+        since += f"; a CAP is certain {spec.preparation['exclusion_ms']:g} ms after its peak, which is not counted"
+    return f"engine {chosen.engine}, {threads}, {chunks}; {since}"
 
 
 def _slug(spec: Spec, source: Source | None, chosen: Options) -> str:

@@ -43,7 +43,7 @@ def _latencies(axes: Any, tally: Tally, timing: Mapping[str, Any]) -> None:
         axes.bar(edges[:-1][which], counts[which], np.diff(edges)[which], align="edge", color=colour, lw=0)
     ends = [deadline, *edges[used], *edges[used + 1]]
     low, high = min(ends) / 1.4, max(ends) * 1.6
-    axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(0.7, 2 * max(counts.max(), 1)))
+    axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(0.7, 20 * max(counts.max(), 1)))
     axes.set(xlabel="latency (ms)", ylabel="decisions")
     place = axes.get_xaxis_transform()
     for x, text, colour, style, across in (
@@ -152,6 +152,6 @@ def classes(path: Path, summary: Mapping[str, Any], tally: Tally, caps: Sequence
         right.text(column, row, text, ha="center", va="center", color=colour, fontsize=9)
     right.set(xticks=range(len(names)), yticks=range(len(names)), xlabel="decided", ylabel="recording")
     right.set_xticklabels(names, fontsize=8)
-    right.set_yticklabels(names, fontsize=8, rotation=90, va="center")
+    right.set_yticklabels(names, fontsize=8)
     right.set_title(f"accuracy {summary['accuracy']:.2f}", fontsize=10)
     figure.savefig(path)

@@ -15,7 +15,7 @@ from neuroexp import display, matching
 from neuroexp.decoder import Spec
 from neuroexp.events import Event
 from neuroexp.pace import BEHIND, Tally
-from neuroexp.stream import Health
+from neuroexp.stream import CAUSAL, Health
 
 Trains = Sequence[NDArray[np.int64]]
 
@@ -131,11 +131,10 @@ def show(summary: Mapping[str, Any], folder: Path) -> None:
 
 def health(found: Mapping[str, Any]) -> list[str]:
     """Return in sentences what was wrong with the streams."""
-    said = [
-        f"{recording}: {note}" if recording else note for recording, kept in found.items() for note in kept["notes"]
-    ]
+    said = []
     for recording, kept in found.items():
         begin = f"{recording}: " if recording else ""
+        said += [note if note == CAUSAL else begin + note for note in kept["notes"]]
         for channel, count in kept["replaced"].items():
             said.append(f"{begin}channel {channel} was not finite in {count} samples: its last good value stands there")
         if kept["gaps"]:

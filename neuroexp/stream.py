@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 BLOCK = 2048  # samples that are worked on at once: a chunk of an hour needs no more memory than one of a second
 NOTES = 100  # at most, so that memory stays flat
 FLAT_S = 1.0  # without any change after which a channel is dead, or saturated when it stands at its extreme
-CAUSAL = "trained on a signal filtered forwards and backwards, which no stream can be: it is filtered forwards here"
+CAUSAL = "the run was trained on a signal filtered forwards and backwards, which no stream can be: here it is filtered causally"
 SIGNATURES = (
     "was trained on signatures that were cut elsewhere: how their signal was filtered and CAPs were found is not known"
 )

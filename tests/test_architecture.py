@@ -51,6 +51,28 @@ OURS = {
     "dispatch": {"budget", "display", "job", "launch", "tracking", "worker"},
     "plan": {"dispatch", "display", "job", "launch", "ledger", "provenance", "targets", "tracking", "training"},
     "targets": {"typecheck"},
+    "cuts": {"signals"},
+    "stream": {"cuff", "cuts", "decoder", "signals"},
+    "events": set(),
+    "matching": set(),
+    "pace": {"decoder", "events", "stream"},
+    "lsl": {"decoder", "stream"},
+    "view": {"decoder", "pace"},
+    "source": {"cuff", "decoder", "job", "recording", "targets", "trained"},
+    "replayed": {"decoder", "display", "events", "matching", "pace", "stream"},
+    "replay_plot": {"matching", "pace", "plots"},
+    "replay": {
+        "decoder",
+        "lsl",
+        "matching",
+        "pace",
+        "replay_plot",
+        "replayed",
+        "source",
+        "stream",
+        "trained",
+        "view",
+    },
     "repeat": {"display", "job", "provenance", "tracking", "trained"},
     "decoder": set(),
     "onnxfile": {"decoder"},
@@ -66,11 +88,12 @@ OURS = {
 }
 # library -> the only places that know it
 LIBRARIES = {
-    "hydra": {"__main__", "cost", "dispatch", "plan", "launch", "job", "targets", "trained", "training"},
-    "omegaconf": {"__main__", "cost", "dispatch", "launch", "plan", "job", "repeat", "trained", "training"},
+    "hydra": {"__main__", "cost", "dispatch", "plan", "launch", "job", "source", "targets", "trained", "training"},
+    "omegaconf": {"__main__", "cost", "dispatch", "launch", "plan", "job", "repeat", "source", "trained", "training"},
     "mlflow": {"tracking", "served"},
     "pytorch_lightning": {"training", "fold", "tasks", "callbacks"},
-    "matplotlib": {"plots", "tasks"},
+    "matplotlib": {"plots", "replay_plot", "tasks"},
+    "pylsl": {"lsl"},
 }
 
 

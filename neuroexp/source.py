@@ -1,0 +1,133 @@
+"""What is replayed: the run's own recording, or another one that fits it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+from hydra.utils import instantiate
+from numpy.typing import NDArray
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from neuroexp import targets
+from neuroexp.cuff import Session
+from neuroexp.decoder import Spec
+from neuroexp.job import sentence
+from neuroexp.recording import Recording
+from neuroexp.trained import Asked, Trained
+
+
+@dataclass(frozen=True)
+class Source:
+    """One recording, or those of a cuff, one per class."""
+
+    name: str
+    parts: tuple[tuple[str, Callable[[], Recording]], ...]  # the name of each ("" for the only one), and how to read it
+    simulated: bool
+    own: bool = False  # whether it is the recording that the run was trained on
+    tested: NDArray[np.bool_] | None = None  # the samples (time,) of that recording that the run was tested on
+
+    @property
+    def title(self) -> str:
+        """Its name; what is simulated says so."""
+        return self.name + " (simulated)" * (self.simulated and "simulated" not in self.name)
+
+
+def chosen(asked: Asked, changes: Sequence[str]) -> tuple[Asked, DictConfig | None]:
+    """Return the run, and the recording that `changes` name in place of its own: None when it is that one, perhaps moved.
+
+    `changes` are words of a command line, `recording=NAME` or `recording.SETTING=VALUE`. Raises ValueError for a name or
+    setting that is not there, and for a recording that cannot be read.
+    """
+    if not changes:
+        return asked, None
+    config = asked.config.copy()
+    try:
+        dots = OmegaConf.from_dotlist([word for word in changes if word.startswith("recording.")]).get("recording", {})
+        for word in changes:
+            if word.startswith("recording="):
+                config.recording = _named(word.partition("=")[2])
+        unknown = [str(key) for key in dots if key not in config.recording]
+        if unknown:
+            settings = ", ".join(str(key) for key in config.recording if key != "_target_")
+            raise ValueError(f"recording.{unknown[0]} is no setting of this recording: {settings}")
+        config.recording = OmegaConf.merge(config.recording, dots)
+        plain = OmegaConf.to_container(config.recording, resolve=True)
+    except OmegaConfBaseException as error:
+        raise ValueError(str(error)) from None
+    targets.check(plain, "recording", list(config.trusted))
+    recording = DictConfig(plain)
+    if getattr(_instance(recording), "sha256", "")[:16] == asked.found["digest"]:
+        config.recording = config.dataset.recording = recording
+        return dataclasses.replace(asked, config=config), None
+    return asked, recording
+
+
+def _named(name: str) -> Any:
+    folder = files("neuroexp.conf") / "recording"
+    valid = sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir())
+    if name not in valid:
+        raise ValueError(f"recording={name} is not there: {', '.join(valid)}")
+    return OmegaConf.create((folder / f"{name}.yaml").read_text())
+
+
+def _instance(recording: DictConfig) -> Any:
+    try:
+        return instantiate(recording)
+    except Exception as error:
+        raise ValueError(sentence(error)) from error
+
+
+def source(run: Trained, recording: DictConfig | None) -> Source:
+    """Return what to stream: the run's own recording, or `recording`; raises ValueError when it is not of the run's kind."""
+    spec, own = run.spec, recording is None
+    found = _instance(run.asked.config.recording if recording is None else recording)
+    if not isinstance(found, Recording | Session):
+        what = getattr(found, "name", type(found).__name__)
+        raise ValueError(f"{what} is no stream of samples: name one with recording=NAME or recording.path=FILE")
+    if isinstance(found, Session) != (spec.dataset == "eng"):
+        kinds = ("a nerve cuff", "HD-sEMG") if isinstance(found, Session) else ("HD-sEMG", "a nerve cuff")
+        raise ValueError(f"{found.name} is a recording of {kinds[0]}, {spec.name} was trained on one of {kinds[1]}")
+    if isinstance(found, Session):
+        return session(found, spec, own)
+    if not own:
+        return Source(found.name, (("", lambda: found),), found.simulated)
+    found = run.fold.source  # with its spike trains aligned, if the run did that
+    return Source(found.name, (("", lambda: found),), found.simulated, own, tested(run))
+
+
+def session(found: Session, spec: Spec, own: bool = False) -> Source:
+    """Return a cuff's recordings to stream, one class after another; raises ValueError when its classes are not the run's."""
+    if found.classes != spec.outputs:
+        theirs, ours = (", ".join(names) for names in (found.classes, spec.outputs))
+        raise ValueError(f"{found.name} has the classes {theirs}; {spec.name} was trained on {ours}")
+    parts = tuple((name, lambda name=name: found.read(name)) for name in found.classes)
+    return Source(found.name, parts, found.simulated, own)
+
+
+def tested(run: Trained) -> NDArray[np.bool_]:
+    """Return which samples (time,) the run's test windows decide on: the step around the centre of each."""
+    fold, step = run.fold, run.spec.step
+    assert step is not None
+    low = fold.starts.numpy()[fold.split.test] + fold.window // 2 - step // 2
+    part = np.zeros(len(fold.signal), dtype=bool)
+    places = low[:, None] + np.arange(step)
+    part[places[(places >= 0) & (places < len(part))]] = True
+    return part
+
+
+def check(spec: Spec, recording: Recording) -> None:
+    """Raise ValueError, naming the difference, when a recording does not fit what the run was trained on."""
+    units = len(recording.spike_trains)
+    for what, theirs, ours in (
+        ("channels", recording.signal.shape[1], spec.n_channels),
+        ("Hz", recording.rate_hz, spec.rate_hz),
+        ("motor units", units, len(spec.outputs) if spec.step and units else units),
+    ):
+        if theirs != ours:
+            raise ValueError(f"{recording.name} has {theirs:g} {what}, {spec.name} was trained on {ours:g}")
