@@ -1,6 +1,6 @@
 """Run every benchmark: `python -m benchmarks`."""
 
-from benchmarks import data_path, latency, many_jobs, mobilescapenet, overhead, precision, preparation, survival
+from benchmarks import data_path, latency, many_jobs, mobilescapenet, overhead, precision, preparation, replay, survival
 
-for benchmark in (data_path, preparation, overhead, precision, mobilescapenet, latency, many_jobs, survival):
+for benchmark in (data_path, preparation, overhead, precision, mobilescapenet, latency, replay, many_jobs, survival):
     benchmark.main()

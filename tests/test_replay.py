@@ -1,0 +1,314 @@
+"""A replay decides what the network decides offline, keeps count of its deadlines, and comes and goes over LSL."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from conftest import SMALL
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_stream import CUFF, EMG, ENG, FILTERED, cut, noise
+
+from neuroexp import lsl, matching, pace, replayed, segments, signals, source, view
+from neuroexp.cuff import GRID
+from neuroexp.decoder import Decoder
+from neuroexp.models.mldcnn import MLDCNN
+from neuroexp.pace import BEHIND, Decoding, Latencies, Tally
+from neuroexp.recordings import eng_simulated, hdsemg_simulated
+from neuroexp.replay import engine, options, replay
+
+SPEC = replace(EMG, preparation=FILTERED, window=20, step=10)
+
+
+def decoder(channels: int = 3, window: int = 20, outputs: int = 2) -> Decoder:
+    torch.manual_seed(0)
+    network = MLDCNN(channels, window, outputs)
+    return Decoder(
+        network, torch.nn.Sigmoid(), np.full(channels, 3, np.float32), np.full(channels, 9, np.float32)
+    ).eval()
+
+
+DECODER = decoder()
+
+
+@settings(max_examples=15)
+@given(sizes=st.lists(st.integers(0, 200), max_size=12))
+def test_probabilities_and_discharges_are_the_offline_ones_whatever_the_chunks(sizes):
+    signal = noise(700, 3)
+    whole = signals.bandpass(signal, SPEC.rate_hz, 20, 400, 2, zero_phase=False)
+    starts = segments.window_starts(len(signal), 20, 10)
+    with torch.inference_mode():
+        windows = [torch.from_numpy(np.ascontiguousarray(whole[start : start + 20].T)) for start in starts]
+        expected = np.concatenate([DECODER(window[None]).numpy() for window in windows])
+    threshold = float(np.median(expected[:, 1]))  # an untrained network finds few discharges at 0.5
+
+    def streamed(chunks):
+        heard = []
+        decoding = Decoding(
+            replace(SPEC, threshold=threshold),
+            engine("eager", DECODER),
+            Tally(5.0),
+            decided=lambda window, probabilities: heard.append((window.start, probabilities)),
+        )
+        events = [event for chunk, first in chunks for event in decoding.push(chunk, first)]
+        return heard, events + decoding.finish()
+
+    heard, events = streamed(cut(signal, sizes))
+    assert [start for start, _ in heard] == starts.tolist()
+    np.testing.assert_array_equal(np.stack([probabilities for _, probabilities in heard]), expected)
+    assert events == streamed([(signal, 0)])[1]
+    assert len(events) > 5
+
+
+def slow(windows):
+    time.sleep(0.02)
+    return np.zeros((1, 2), dtype=np.float32)
+
+
+def test_a_replay_that_falls_behind_drops_windows_and_catches_up():
+    signal, step_s = noise(1024, 3), 10 / 2048
+    tally = Tally(pace.deadline_ms(SPEC))
+    decoding = Decoding(SPEC, slow, tally)
+    began = time.perf_counter()
+    for chunk, first, arrived in pace.chunks(signal, 32, 2048, real_time=True):
+        decoding.push(chunk, first, arrived)
+    took_s = time.perf_counter() - began
+    windows = len(segments.window_starts(1024, 20, 10))
+    assert tally.decided + tally.dropped == windows
+    assert tally.decided <= took_s / 0.02
+    assert tally.missed == tally.decided  # none is out before the next one is due
+    assert tally.dropped > windows / 3
+    assert 0.5 <= took_s < 0.5 + BEHIND * step_s + 1
+    assert tally.latencies.max_ms > tally.deadline_ms
+
+
+def test_real_time_is_no_faster_than_the_recording():
+    came = []
+    began = time.perf_counter()
+    for chunk, first, arrived in pace.chunks(noise(500, 3), 100, 2048, real_time=True):
+        came.append((first, len(chunk), arrived - began))
+        assert time.perf_counter() >= arrived
+    assert [entry[:2] for entry in came] == [(0, 100), (100, 100), (200, 100), (300, 100), (400, 100)]
+    np.testing.assert_allclose([entry[2] for entry in came], np.arange(1, 6) * 100 / 2048, atol=1e-3)
+    assert [arrived for *_, arrived in pace.chunks(noise(50, 3), 20, 2048, real_time=False)] == [None] * 3
+
+
+@given(st.lists(st.floats(0.002, 5000), min_size=1, max_size=300), st.sampled_from([0.5, 0.9, 0.99]))
+def test_quantiles_of_the_histogram_are_within_a_bin(values, share):
+    counted = Latencies()
+    for value in values:
+        counted.add(value)
+    exact = float(np.quantile(values, share, method="inverted_cdf"))
+    assert exact * (1 - 1e-9) <= counted.quantile_ms(share) <= exact * 1.0234
+    assert counted.max_ms == max(values)
+
+
+def test_words_that_make_no_sense_are_refused():
+    assert options({}, SPEC) == options({"chunk": "10", "speed": "max", "threads": "1"}, SPEC)
+    assert options({}, ENG).chunk == 150  # 5 ms
+    for word, said in (
+        ({"chunk": "0"}, "chunk=0 is no whole number of at least 1"),
+        ({"speed": "2"}, "speed=2 is neither 1"),
+        ({"threads": "many"}, "threads=many is no whole number"),
+        ({"seconds": "-3"}, "seconds=-3 is no positive number"),
+        ({"input": "COM3"}, "input=COM3 names no stream: input=lsl:NAME"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            options(word, SPEC)
+    with pytest.raises(ValueError, match="engine=fast is not there"):
+        engine("fast", DECODER)
+
+
+def test_a_recording_that_does_not_fit_is_refused_with_the_difference():
+    recording = hdsemg_simulated.read(duration_s=10, units=4)
+    fitting = replace(EMG, n_channels=64, outputs=tuple("abcd"))
+    source.check(fitting, recording)
+    for changed, said in (
+        ({"n_channels": 32}, "has 64 channels, run was trained on 32"),
+        ({"rate_hz": 1000.0}, "has 2048 Hz, run was trained on 1000"),
+        ({"outputs": ("a",)}, "has 4 motor units, run was trained on 1"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            source.check(replace(fitting, **changed), recording)
+    rat = eng_simulated.read(duration_s=4)
+    with pytest.raises(ValueError, match="has the classes dorsiflexion.*; run was trained on a, b"):
+        source.session(rat, ENG)
+
+
+def test_a_cuff_is_replayed_one_class_after_another(tmp_path):
+    rat = eng_simulated.read(duration_s=4)
+    spec = replace(ENG, outputs=rat.classes, preparation=CUFF | {"cap_low_uv": 8.0, "cap_high_uv": 60.0})
+    chosen = options({"chunk": "3000"}, spec)
+    fast = engine("eager", decoder(56, 100, 3))
+    summary = replay(spec, source.session(rat, spec), chosen, fast, tmp_path)
+    counts = np.array(summary["confusion"])
+    assert summary["spans_s"] == [4, 4, 4]
+    assert counts.sum() == summary["timing"]["decided"] > 50
+    assert summary["accuracy"] == counts.trace() / counts.sum()
+    rows = list(csv.DictReader((tmp_path / "caps.csv").read_text().splitlines()))
+    for number, name in enumerate(rat.classes):
+        whole = signals.tripolar(
+            signals.bandpass(signals.clip(rat.read(name).signal, 40)[0], 30_000, 800, 5000, 6, False), GRID
+        )
+        caps = signals.detect_caps(whole[:, GRID[3]].mean(axis=1), 30_000, 8, 60, 3)
+        inside = caps[(caps >= 50) & (caps + 50 <= len(whole))]
+        assert [int(row["sample"]) for row in rows if row["recording"] == name] == inside.tolist()
+        assert counts[number].sum() == len(inside)
+    assert (tmp_path / "replay.png").stat().st_size > 20_000
+
+
+def test_the_view_shows_who_fires_and_how_late():
+    from rich.console import Console
+
+    tally = Tally(5.0)
+    tally.samples, tally.decided, tally.missed = 8192, 7, 1
+    tally.recent.extend(replayed.Event(0, sample, 0.9) for sample in (0, 8191, 6000))
+    tally.recent.append(replayed.Event(1, 4000, 0.9))
+    tally.latencies.add(3.0)
+    np.testing.assert_array_equal(view.fired(SPEC, tally).sum(axis=1), [2, 1])  # the first is more than 4 s ago
+    text = io.StringIO()
+    Console(file=text, width=120).print(view.drawn(SPEC, tally))
+    assert "4.00 s  latency 3.00 ms, p99 3.00 ms  late 1 of 7, dropped 0" in text.getvalue()
+    assert [line.count("┃") for line in text.getvalue().splitlines()] == [0, 2, 1]
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=6), st.integers(0, 3))
+def test_stamps_number_the_samples(sizes, lost):
+    """Chunks of stamps with `lost` tenths of a second between them, and scatter that is no gap."""
+    rate, position, expected, truth = 1000.0, 0, None, 0
+    for number, size in enumerate(sizes):
+        stamps = 50 + (truth + np.arange(size)) / rate + 0.004 * (number % 2)
+        [(piece, first)] = lsl.numbered(stamps, rate, position, expected)
+        assert (piece.start, piece.stop) == (0, size)
+        assert abs(first - truth) <= 4
+        position, expected = first + size, stamps[-1] + 1 / rate
+        truth += size + 100 * lost
+    jump = np.concatenate([np.arange(10), 500 + np.arange(5), 8 + np.arange(4)]) / rate
+    assert lsl.numbered(jump, rate, 0, None) == [(slice(0, 10), 0), (slice(10, 15), 500), (slice(15, 19), 8)]
+
+
+class Sender:
+    """An outlet of a recording that a thread feeds in real time, in chunks with stamps."""
+
+    def __init__(self, signal: np.ndarray, rate_hz: float, skipped: range = range(0)):
+        pylsl = lsl._library()
+        self.name = f"test {uuid.uuid4()}"
+        info = pylsl.StreamInfo(self.name, "EMG", signal.shape[1], rate_hz, pylsl.cf_float32, self.name)
+        self.outlet, self.signal, self.rate_hz, self.skipped = pylsl.StreamOutlet(info), signal, rate_hz, skipped
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.clock = pylsl.local_clock
+
+    def run(self) -> None:
+        while not self.outlet.wait_for_consumers(0.1):
+            pass
+        began = self.clock()
+        for number, first in enumerate(range(0, len(self.signal), 64)):
+            chunk = self.signal[first : first + 64]
+            last = began + (first + len(chunk) - 1) / self.rate_hz
+            time.sleep(max(0, last - self.clock()))
+            if number not in self.skipped:
+                self.outlet.push_chunk(np.ascontiguousarray(chunk), last)
+
+
+def test_a_stream_of_lsl_is_decoded_with_its_gaps_and_decisions_leave_over_lsl():
+    pylsl = lsl._library()
+    signal = noise(2048, 3)
+    sender = Sender(signal, 2048, skipped=range(10, 12))
+    with pytest.raises(ValueError, match="has 3 channels, run was trained on 4"):
+        lsl.inlet(sender.name, replace(SPEC, n_channels=4), 1)
+    with pytest.raises(ValueError, match="has 2048 Hz, run was trained on 1000"):
+        lsl.inlet(sender.name, replace(SPEC, rate_hz=1000.0), 1)
+    out = f"decisions {uuid.uuid4()}"
+    heard: dict[int, np.ndarray] = {}
+    with lsl.outlet(out, SPEC) as send:
+        [info] = pylsl.resolve_byprop("name", out, timeout=10)
+        receiver = pylsl.StreamInlet(info)
+        receiver.open_stream(timeout=10)
+
+        def decided(window, probabilities):
+            heard[window.start] = probabilities
+            send(window, probabilities)
+
+        decoding = Decoding(SPEC, engine("eager", DECODER), Tally(5.0), decided=decided)
+        pieces = lsl.inlet(sender.name, SPEC, 4)
+        sender.thread.start()
+        for chunk, first, arrived in pieces:
+            assert arrived <= time.perf_counter()
+            decoding.push(chunk, first)
+            if first + len(chunk) == len(signal):
+                break
+        received = receiver.pull_chunk(timeout=1.0, max_samples=4096, as_numpy=True)[0]
+        labels = receiver.info(10).desc().child("channels").child("channel")
+        assert labels.child_value("label") == "unit 1"
+    health = decoding.stream.health
+    assert (health.gaps, health.missing_samples) == (1, 128)
+    starts = segments.window_starts(2048, 20, 10)
+    assert list(heard) == starts[(starts + 20 <= 640) | (starts >= 768)].tolist()
+    np.testing.assert_array_equal(received, np.stack(list(heard.values())))
+
+
+def test_a_run_is_replayed_from_file_and_from_lsl(neuroexp, tmp_path):
+    done = neuroexp("window=20", "step=20", *SMALL, "trainer.max_epochs=8", "optimizer.lr=2e-3")
+    [result] = done.results()
+
+    def command(*words):
+        line = [
+            sys.executable,
+            "-W",
+            "error::RuntimeWarning",
+            "-m",
+            "neuroexp.replay",
+            f"run_id={result['run_id']}",
+            *words,
+        ]
+        return subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+
+    replayed_run = command("chunk=77")
+    assert replayed_run.returncode == 0, replayed_run.stderr
+    assert replayed_run.stderr == ""
+    assert "the whole recording includes what the run was trained on" in replayed_run.stdout
+    assert "±4.88 ms, half a step of 20 samples" in replayed_run.stdout
+    assert "simulated" in replayed_run.stdout.splitlines()[0]
+    [folder] = (tmp_path / "outputs" / "replay").iterdir()
+    summary = json.loads((folder / "summary.json").read_text())
+    recording = hdsemg_simulated.read(duration_s=12, units=4)
+    windows = len(segments.window_starts(len(recording.signal), 20, 20))
+    assert summary["timing"]["decided"] == windows == summary["timing"]["met"] + summary["timing"]["missed"]
+    found = replayed.trains(folder / "discharges.csv", 4)
+    whole = summary["scores"]["whole recording"]
+    for unit, true, train in zip(whole["units"], recording.spike_trains, found, strict=True):
+        best = matching.agreement(true, train, 10, 41)
+        assert (unit["matched"], unit["only_found"]) == (best.matched, len(train) - best.matched)
+    assert whole["rate_of_agreement"] > 0.2  # something was learned, and came out of the stream
+    tested = summary["scores"]["test part"]["units"]
+    for unit, part in zip(whole["units"], tested, strict=True):
+        assert part["matched"] + part["only_true"] < unit["matched"] + unit["only_true"]
+
+    refused = command("recording.units=3")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr.strip().endswith(
+        "has 3 motor units, mldcnn W20 S20 fold0 duration_s=12 units=4 was trained on 4"
+    )
+    assert "recording=emg is not there: demuse" in command("recording=emg").stderr
+    other = command("recording=eng_simulated")
+    assert "is a recording of a nerve cuff, mldcnn" in other.stderr
+
+    sender = Sender(recording.signal, 2048)
+    sender.thread.start()
+    live = command(f"input=lsl:{sender.name}", "output=lsl:decisions", "seconds=2")
+    assert live.returncode == 0, live.stderr
+    assert live.stderr == ""  # liblsl is quiet
+    assert "No spike trains are known of this stream: it is not scored." in live.stdout
+    [place] = [path for path in folder.parent.iterdir() if path != folder]
+    timing = json.loads((place / "summary.json").read_text())["timing"]
+    assert timing["decided"] > 100
+    assert timing["recorded_s"] > 1
