@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import math
 import re
@@ -113,13 +114,15 @@ def replay(
     """
     from neuroexp import view  # noqa: PLC0415 - only a terminal needs it
 
-    Stream(spec)  # what cannot be streamed is refused before anything is written
-    place.mkdir(parents=True, exist_ok=True)
+    Stream(spec)  # refuses what cannot be streamed, and the first part what does not fit, before anything is written
     tally = Tally(deadline_ms(spec))
-    table = replayed.Table(place / ("discharges.csv" if spec.step else "caps.csv"), spec)
     health: dict[str, Any] = {}
     spans_s: list[float] = []
     true: list[Any] = []
+    parts = _pieces(spec, source, chosen, true)
+    parts = itertools.chain([next(parts)], parts)
+    place.mkdir(parents=True, exist_ok=True)
+    table = replayed.Table(place / ("discharges.csv" if spec.step else "caps.csv"), spec)
     began, samples, stopped = time.perf_counter(), 0, False
     with contextlib.ExitStack() as stack:
         stack.callback(table.file.close)
@@ -129,7 +132,7 @@ def replay(
 
             heard = stack.enter_context(lsl.outlet(chosen.output, spec))
         stack.enter_context(view.shown(spec, tally))
-        for name, pieces in _pieces(spec, source, chosen, true):
+        for name, pieces in parts:
             decoding = Decoding(spec, engine, tally, peak, heard)
             try:
                 for chunk, first, arrived in pieces:

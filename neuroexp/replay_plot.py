@@ -46,14 +46,20 @@ def _latencies(axes: Any, tally: Tally, timing: Mapping[str, Any]) -> None:
     axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(0.7, 20 * max(counts.max(), 1)))
     axes.set(xlabel="latency (ms)", ylabel="decisions")
     place = axes.get_xaxis_transform()
-    for x, text, colour, style, across in (
-        (deadline, f"deadline {deadline:.3g} ms", RED, "-", 2),
-        (timing["p50_ms"], "p50", "black", ":", -9),
-        (timing["p99_ms"], "p99", "black", "--", 2),
+    for x, text, colour, style, across, down in (
+        (deadline, f"deadline {deadline:.3g} ms", RED, "-", 2, 2),
+        (timing["p50_ms"], "p50", "black", ":", -10, 2),
+        (timing["p99_ms"], "p99", "black", "--", -10 if timing["p99_ms"] < deadline else 2, 28),
     ):
         if np.isfinite(x):
             axes.axvline(x, color=colour, lw=1.5 if style == "-" else 0.9, ls=style)
-            where = {"xytext": (across, -2), "textcoords": "offset points", "va": "top", "rotation": 90, "fontsize": 8}
+            where = {
+                "xytext": (across, -down),
+                "textcoords": "offset points",
+                "va": "top",
+                "rotation": 90,
+                "fontsize": 8,
+            }
             axes.annotate(text, (x, 1), xycoords=place, color=colour, **where)
     figures = " · ".join(f"{name} {timing[f'{name}_ms']:.3g} ms" for name in ("p50", "p99", "max"))
     late_ones = f"{timing['missed']} of {timing['decided']} late, {timing['dropped']} dropped"

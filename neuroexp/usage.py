@@ -27,6 +27,7 @@ What a decoder would cost, without training it:    python -m neuroexp.cost datas
 The newest launch, from another terminal:          python -m neuroexp.status
 Send what was finished while MLflow was away:      python -m neuroexp.sync
 Does a recorded run give the same scores again?    python -m neuroexp.repeat RUN_ID
+A recording or live stream through a trained run:  python -m neuroexp.replay run_id=RUN_ID
 Hydra's own flags:                                 python -m neuroexp --hydra-help"""
 
 

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_stream import CUFF, EMG, ENG, FILTERED, cut, noise
 
-from neuroexp import lsl, matching, pace, replayed, segments, signals, source, view
+from neuroexp import lsl, matching, pace, replayed, segments, signals, source, trained, view
 from neuroexp.cuff import GRID
 from neuroexp.decoder import Decoder
 from neuroexp.models.mldcnn import MLDCNN
@@ -256,8 +256,9 @@ def test_a_stream_of_lsl_is_decoded_with_its_gaps_and_decisions_leave_over_lsl()
     np.testing.assert_array_equal(received, np.stack(list(heard.values())))
 
 
-def test_a_run_is_replayed_from_file_and_from_lsl(neuroexp, tmp_path):
-    done = neuroexp("window=20", "step=20", *SMALL, "trainer.max_epochs=8", "optimizer.lr=2e-3")
+def test_a_run_is_replayed_from_file_and_from_lsl(neuroexp, tmp_path, monkeypatch):
+    settings = ("trainer.max_epochs=15", "optimizer.lr=1e-3", "task.threshold=0.3")
+    done = neuroexp("window=20", "step=20", *SMALL, *settings)
     [result] = done.results()
 
     def command(*words):
@@ -293,14 +294,27 @@ def test_a_run_is_replayed_from_file_and_from_lsl(neuroexp, tmp_path):
     for unit, part in zip(whole["units"], tested, strict=True):
         assert part["matched"] + part["only_true"] < unit["matched"] + unit["only_true"]
 
-    refused = command("recording.units=3")
-    assert (refused.returncode, refused.stdout) == (1, "")
-    assert refused.stderr.strip().endswith(
-        "has 3 motor units, mldcnn W20 S20 fold0 duration_s=12 units=4 was trained on 4"
-    )
-    assert "recording=emg is not there: demuse" in command("recording=emg").stderr
-    other = command("recording=eng_simulated")
-    assert "is a recording of a nerve cuff, mldcnn" in other.stderr
+    monkeypatch.chdir(tmp_path)
+    asked = trained.ask([result["run_id"]], "usage")
+    run = trained.load(asked)
+    assert source.chosen(asked, ["recording.units=4"])[1] is None  # the run's own after all
+    for word, said in (
+        ("recording.units=3", r"simulated S1 30% MVC has 3 motor units, mldcnn W20 S20 fold0 .* was trained on 4"),
+        ("recording=emg", "recording=emg is not there: demuse"),
+        ("recording.unit=3", "recording.unit is no setting of this recording: subject, mvc"),
+        ("recording=eng_simulated", "is a recording of a nerve cuff, mldcnn"),
+        ("recording=eng_rats", "is no stream of samples"),
+        ("recording=otb", "otb_testfile.mat is not there"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            replay(
+                run.spec,
+                source.source(run, source.chosen(asked, [word])[1]),
+                options({}, run.spec),
+                slow,
+                tmp_path / "no",
+            )
+    assert not (tmp_path / "no").exists()
 
     sender = Sender(recording.signal, 2048)
     sender.thread.start()
