@@ -116,5 +116,6 @@ def _library() -> ModuleType:
         raise ValueError(f"Lab Streaming Layer needs pip install 'neuroexp[lsl]' ({error})") from None
     own = [Path("lsl_api.cfg"), Path.home() / "lsl_api" / "lsl_api.cfg", Path("/etc/lsl_api/lsl_api.cfg")]
     if "LSLAPICFG" not in os.environ and not any(path.exists() for path in own):  # else they say how loud it is
-        pylsl.set_config_content(QUIET)
+        with contextlib.suppress(NotImplementedError):  # an older liblsl of the system's
+            pylsl.set_config_content(QUIET)
     return pylsl

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Train = NDArray[np.int64]  # increasing samples
-TOLERANCE_MS = 0.5  # of two decompositions of one recording (Holobar and Farina, Physiol Meas 35, 2014)
-MAX_LAG_MS = 20.0  # either way; action potentials peak so long after the discharge that a decomposition marks
+TOLERANCE_MS = 0.5  # either way, as between two decompositions of one recording
+MAX_LAG_MS = 20.0  # either way, as dataset.max_lag_ms
 
 
 @dataclass(frozen=True)

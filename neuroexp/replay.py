@@ -148,15 +148,16 @@ def replay(
     summary: dict[str, Any] = {
         "name": spec.name, "run_id": spec.run_id, "rate_hz": spec.rate_hz, "outputs": list(spec.outputs),
         "recording": source.name if source else chosen.input, "title": source.title if source else f"LSL stream {chosen.input}",
-        "simulated": bool(source and source.simulated),
+        "simulated": bool(source and source.simulated), "trained_on": bool(source and source.own),
         "engine": chosen.engine, "threads": chosen.threads, "chunk": chosen.chunk, "stopped": stopped,
         "how": _how(spec, source, chosen),
-        "event_at": "highest probability" if peak or not spec.step else "middle of the positive windows",
+        "event_at": ("highest probability" if peak else "middle of the positive windows") if spec.step else "CAP",
         "timing": replayed.timing(tally, time.perf_counter() - began, spec.rate_hz, samples),
         "health": health, "spans_s": spans_s,
     }  # fmt: skip
     _finish(spec, source, summary, tally, true, Path(table.file.name))
-    (place / "summary.json").write_text(json.dumps(summary, indent=1, default=float))
+    finite = json.loads(json.dumps(summary, default=float), parse_constant=lambda _: None)  # JSON has no NaN
+    (place / "summary.json").write_text(json.dumps(finite, indent=1))
     return summary
 
 

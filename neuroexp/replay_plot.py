@@ -46,12 +46,14 @@ def _latencies(axes: Any, tally: Tally, timing: Mapping[str, Any]) -> None:
     axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(0.7, 20 * max(counts.max(), 1)))
     axes.set(xlabel="latency (ms)", ylabel="decisions")
     place = axes.get_xaxis_transform()
-    for x, text, colour, style, across, down in (
-        (deadline, f"deadline {deadline:.3g} ms", RED, "-", 2, 2),
-        (timing["p50_ms"], "p50", "black", ":", -10, 2),
-        (timing["p99_ms"], "p99", "black", "--", -10 if timing["p99_ms"] < deadline else 2, 28),
+    for x, text, colour, style, down in (
+        (deadline, f"deadline {deadline:.3g} ms", RED, "-", 2),
+        (timing["p50_ms"], "p50", "black", ":", 2),
+        (timing["p99_ms"], "p99", "black", "--", 28),
     ):
         if np.isfinite(x):
+            across = -10 if x < deadline else 2
+            down += 64 if x > deadline else 0  # noqa: PLW2901 - below the label of the deadline
             axes.axvline(x, color=colour, lw=1.5 if style == "-" else 0.9, ls=style)
             where = {
                 "xytext": (across, -down),

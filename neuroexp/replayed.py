@@ -106,6 +106,8 @@ def show(summary: Mapping[str, Any], folder: Path) -> None:
     out, time = display.console(), summary["timing"]
     out.print(f"{summary['name']} on {summary['title']}", markup=False, soft_wrap=True)
     out.print(summary["how"], markup=False, soft_wrap=True)
+    if summary["stopped"]:
+        out.print(f"stopped after {time['recorded_s']:.2f} s of it")
     grid = Grid(box=None, pad_edge=False, header_style="bold")
     heads = ("decisions", "deadline", "met", "missed", "dropped", "p50", "p99", "max")
     for head in heads:
@@ -117,7 +119,7 @@ def show(summary: Mapping[str, Any], folder: Path) -> None:
     out.print(grid)
     if "scores" in summary:
         out.print()
-        _agreements(out, summary["scores"])
+        _agreements(out, summary["scores"], summary["trained_on"])
     if "confusion" in summary:
         out.print()
         _classes(out, summary)
@@ -149,7 +151,7 @@ def plain(kept: Health) -> dict[str, Any]:
     return {name: dict(value) if isinstance(value, dict) else value for name, value in vars(kept).items()}
 
 
-def _agreements(out: Any, found: Mapping[str, Any]) -> None:
+def _agreements(out: Any, found: Mapping[str, Any], own: bool) -> None:
     from rich.table import Table as Grid  # noqa: PLC0415
 
     grid = Grid(box=None, pad_edge=False, header_style="bold")
@@ -166,7 +168,7 @@ def _agreements(out: Any, found: Mapping[str, Any]) -> None:
     out.print(grid)
     score = next(iter(found.values()))
     out.print(f"matched one to one within {score['tolerance']}, after the best lag within ±{score['max_lag_ms']:g} ms")
-    if "test part" in found:
+    if own:
         out.print("the whole recording includes what the run was trained on")
 
 
