@@ -15,12 +15,12 @@ import numpy as np
 import torch
 
 from benchmarks.data_path import status_kib
+from neuroexp import engines
 from neuroexp.decoder import Decoder, Spec
 from neuroexp.models.mldcnn import MLDCNN
-from neuroexp.pace import Decoding, Tally, deadline_ms
 from neuroexp.recordings import hdsemg_simulated
-from neuroexp.replay import engine
-from neuroexp.replayed import Table
+from neuroexp.replay.pace import Decoding, Tally, deadline_ms
+from neuroexp.replay.report import Table
 
 CHUNK, WINDOW, STEP = 64, 20, 50
 FAILS = 97  # chunks between failures
@@ -37,9 +37,9 @@ def main(hours: float = 1) -> None:
     spec = Spec("untrained", "", "simulated", "hdsemg", outputs, 0.5, rate_hz, n_channels, WINDOW, STEP, preparation)
     torch.manual_seed(0)
     network = MLDCNN(n_channels, WINDOW, len(outputs))
-    decoder = Decoder(network, torch.nn.Sigmoid(), signal.mean(axis=0), signal.std(axis=0)).eval()
+    decoder = Decoder(network, torch.nn.Sigmoid(), signal.mean(axis=0), signal.std(axis=0), spec.window).eval()
     tally = Tally(deadline_ms(spec))
-    decoding = Decoding(spec, engine("eager", decoder), tally)
+    decoding = Decoding(spec, engines.build("eager", decoder, {}), tally)
     total, first, before = round(hours * 3600 * rate_hz), 0, 0
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:

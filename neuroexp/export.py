@@ -16,6 +16,7 @@ from neuroexp import display, engines, onnxfile, scores, trained
 
 USAGE = "python -m neuroexp.export RUN_ID [to=FOLDER] [calibration=512] [tracking.uri=URI] [recording.path=FILE]"
 OWN = ("to", "calibration")
+CALIBRATION = 512  # training windows that give int8 its ranges
 SCORE = {"hdsemg": "f1", "eng": "macro_f1"}
 
 
@@ -39,7 +40,7 @@ def main() -> None:
         onnxfile.needed("onnx")
         from neuroexp.served import package  # noqa: PLC0415 - of an extra
 
-        count = _whole("calibration", asked.words.get("calibration", "512"))
+        count = _whole("calibration", asked.words.get("calibration", str(CALIBRATION)))
         back = trained.load(asked)
         folder = Path(asked.words.get("to") or f"outputs/export/{asked.run_id[:8]}")
         files = write(back, folder, count)
@@ -53,7 +54,7 @@ def main() -> None:
     show(back, table, folder)
 
 
-def write(back: trained.Trained, folder: Path, calibration: int) -> dict[str, Path]:
+def write(back: trained.Trained, folder: Path, calibration: int = CALIBRATION) -> dict[str, Path]:
     """Write the decoder of a run in both forms, int8 with ranges from so many training windows; return where they are."""
     folder.mkdir(parents=True, exist_ok=True)
     files = {form: folder / name for form, name in engines.FILES.items()}

@@ -84,7 +84,7 @@ def main() -> None:
             raise ValueError(f"engines={unknown[0]} is none of {', '.join(engines.ENGINES)}")
         back = trained.load(asked)
         with tempfile.TemporaryDirectory() as folder:
-            files = export.write(back, Path(folder), 512) if set(wanted) & set(engines.FILES) else {}
+            files = export.write(back, Path(folder)) if set(wanted) & set(engines.FILES) else {}
             windows = trained.microvolts(back.fold, back.fold.split.test[:WINDOWS]).numpy()
             rows = measure(back, files, windows, wanted, threads, seconds)
         with tempfile.TemporaryDirectory() as folder:

@@ -18,13 +18,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_stream import CUFF, EMG, ENG, FILTERED, cut, noise
 
-from neuroexp import lsl, matching, pace, replayed, segments, signals, source, trained, view
+from neuroexp import engines, segments, signals, trained
 from neuroexp.cuff import GRID
 from neuroexp.decoder import Decoder
 from neuroexp.models.mldcnn import MLDCNN
-from neuroexp.pace import BEHIND, Decoding, Latencies, Tally
 from neuroexp.recordings import eng_simulated, hdsemg_simulated
-from neuroexp.replay import engine, options, replay
+from neuroexp.replay import lsl, matching, pace, report, source, view
+from neuroexp.replay.pace import BEHIND, Decoding, Latencies, Tally
+from neuroexp.replay.play import options, replay
 
 SPEC = replace(EMG, preparation=FILTERED, window=20, step=10)
 
@@ -33,7 +34,7 @@ def decoder(channels: int = 3, window: int = 20, outputs: int = 2) -> Decoder:
     torch.manual_seed(0)
     network = MLDCNN(channels, window, outputs)
     return Decoder(
-        network, torch.nn.Sigmoid(), np.full(channels, 3, np.float32), np.full(channels, 9, np.float32)
+        network, torch.nn.Sigmoid(), np.full(channels, 3, np.float32), np.full(channels, 9, np.float32), window
     ).eval()
 
 
@@ -55,7 +56,7 @@ def test_probabilities_and_discharges_are_the_offline_ones_whatever_the_chunks(s
         heard = []
         decoding = Decoding(
             replace(SPEC, threshold=threshold),
-            engine("eager", DECODER),
+            engines.build("eager", DECODER, {}),
             Tally(5.0),
             decided=lambda window, probabilities: heard.append((window.start, probabilities)),
         )
@@ -124,8 +125,8 @@ def test_words_that_make_no_sense_are_refused():
     ):
         with pytest.raises(ValueError, match=said):
             options(word, SPEC)
-    with pytest.raises(ValueError, match="engine=fast is not there"):
-        engine("fast", DECODER)
+    with pytest.raises(ValueError, match="engine=fast is none of"):
+        engines.build("fast", DECODER, {})
 
 
 def test_a_recording_that_does_not_fit_is_refused_with_the_difference():
@@ -148,7 +149,7 @@ def test_a_cuff_is_replayed_one_class_after_another(tmp_path):
     rat = eng_simulated.read(duration_s=4)
     spec = replace(ENG, outputs=rat.classes, preparation=CUFF | {"cap_low_uv": 8.0, "cap_high_uv": 60.0})
     chosen = options({"chunk": "3000"}, spec)
-    fast = engine("eager", decoder(56, 100, 3))
+    fast = engines.build("eager", decoder(56, 100, 3), {})
     summary = replay(spec, source.session(rat, spec), chosen, fast, tmp_path)
     counts = np.array(summary["confusion"])
     assert summary["spans_s"] == [4, 4, 4]
@@ -171,8 +172,8 @@ def test_the_view_shows_who_fires_and_how_late():
 
     tally = Tally(5.0)
     tally.samples, tally.decided, tally.missed = 8192, 7, 1
-    tally.recent.extend(replayed.Event(0, sample, 0.9) for sample in (0, 8191, 6000))
-    tally.recent.append(replayed.Event(1, 4000, 0.9))
+    tally.recent.extend(report.Event(0, sample, 0.9) for sample in (0, 8191, 6000))
+    tally.recent.append(report.Event(1, 4000, 0.9))
     tally.latencies.add(3.0)
     np.testing.assert_array_equal(view.fired(SPEC, tally).sum(axis=1), [2, 1])  # the first is more than 4 s ago
     text = io.StringIO()
@@ -238,7 +239,7 @@ def test_a_stream_of_lsl_is_decoded_with_its_gaps_and_decisions_leave_over_lsl()
             heard[window.start] = probabilities
             send(window, probabilities)
 
-        decoding = Decoding(SPEC, engine("eager", DECODER), Tally(5.0), decided=decided)
+        decoding = Decoding(SPEC, engines.build("eager", DECODER, {}), Tally(5.0), decided=decided)
         pieces = lsl.inlet(sender.name, SPEC, 4)
         sender.thread.start()
         for chunk, first, arrived in pieces:
@@ -284,7 +285,7 @@ def test_a_run_is_replayed_from_file_and_from_lsl(neuroexp, tmp_path, monkeypatc
     recording = hdsemg_simulated.read(duration_s=12, units=4)
     windows = len(segments.window_starts(len(recording.signal), 20, 20))
     assert summary["timing"]["decided"] == windows == summary["timing"]["met"] + summary["timing"]["missed"]
-    found = replayed.trains(folder / "discharges.csv", 4)
+    found = report.trains(folder / "discharges.csv", 4)
     whole = summary["scores"]["whole recording"]
     for unit, true, train in zip(whole["units"], recording.spike_trains, found, strict=True):
         best = matching.agreement(true, train, 10, 41)

@@ -1,4 +1,4 @@
-"""A recording or a live stream through a trained run, chunk by chunk: `python -m neuroexp.replay run_id=RUN_ID`."""
+"""A recording or a live stream through a decoder, chunk by chunk; what was found and how late it was, as files."""
 
 from __future__ import annotations
 
@@ -7,30 +7,20 @@ import itertools
 import json
 import math
 import re
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
+from neuroexp.decoder import Spec
+from neuroexp.replay import report
+from neuroexp.replay import source as sources
+from neuroexp.replay.matching import tolerance
+from neuroexp.replay.pace import Decoding, Engine, Tally, chunks, deadline_ms
+from neuroexp.replay.source import Source
+from neuroexp.replay.stream import Stream
 
-from neuroexp import replayed, trained
-from neuroexp import source as sources
-from neuroexp.decoder import Decoder, Spec
-from neuroexp.matching import tolerance
-from neuroexp.pace import Decoding, Engine, Tally, chunks, deadline_ms
-from neuroexp.source import Source
-from neuroexp.stream import Stream
-
-USAGE = (
-    "python -m neuroexp.replay run_id=RUN_ID [recording=NAME] [recording.path=FILE] [chunk=SAMPLES] [speed=1|max] "
-    "[engine=eager] [threads=1] [input=lsl:STREAM] [output=lsl:STREAM] [seconds=10] [tracking.uri=URI]"
-)
-OWN = ("chunk", "speed", "engine", "threads", "input", "output", "seconds")
 CHUNK_S = 0.005  # of a chunk, unless one is asked for
 COUNTED = "every CAP of a recording counts as of its class, spontaneous ones and those that the run was trained on too"
 
@@ -46,25 +36,6 @@ class Options:
     seconds: float | None
     input: str | None
     output: str | None
-
-
-def main() -> None:
-    """Replay a recording through a run; print, draw and write what was found and how late it was."""
-    words = sys.argv[1:]
-    changes = [word for word in words if word.startswith(("recording=", "recording."))]
-    asked = trained.asked([word for word in words if word not in changes], USAGE, OWN)
-    try:
-        asked, recording = sources.chosen(asked, changes)
-        run = trained.load(asked)
-        chosen = options(asked.words, run.spec)
-        torch.set_num_threads(chosen.threads)
-        source = None if chosen.input else sources.source(run, recording)
-        place = Path("outputs") / "replay" / _slug(run.spec, source, chosen)
-        peak = str(run.asked.config.label["_target_"]).endswith("label_step")
-        summary = replay(run.spec, source, chosen, engine(chosen.engine, run.decoder), place, peak)
-    except ValueError as error:
-        sys.exit(str(error))
-    replayed.show(summary, place)
 
 
 def options(words: Mapping[str, str], spec: Spec) -> Options:
@@ -93,18 +64,6 @@ def options(words: Mapping[str, str], spec: Spec) -> Options:
     return Options(int(found["chunk"]), found["speed"] == "1", int(found["threads"]), found["engine"], seconds, *ends)
 
 
-def engine(name: str, decoder: Decoder) -> Engine:
-    """Return what turns windows (window, channel, time) into probabilities (window, output)."""
-    if name != "eager":
-        raise ValueError(f"engine={name} is not there: eager is")
-
-    def eager(windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        with torch.inference_mode():
-            return decoder(torch.from_numpy(windows)).numpy()
-
-    return eager
-
-
 def replay(
     spec: Spec, source: Source | None, chosen: Options, engine: Engine, place: Path, peak: bool = True
 ) -> dict[str, Any]:
@@ -112,7 +71,7 @@ def replay(
 
     `peak` is how `events.Discharges` places a discharge. Raises ValueError when the source is not of the run's kind.
     """
-    from neuroexp import view  # noqa: PLC0415 - only a terminal needs it
+    from neuroexp.replay import view  # noqa: PLC0415 - only a terminal needs it
 
     Stream(spec)  # refuses what cannot be streamed, and the first part what does not fit, before anything is written
     tally = Tally(deadline_ms(spec))
@@ -122,13 +81,13 @@ def replay(
     parts = _pieces(spec, source, chosen, true)
     parts = itertools.chain([next(parts)], parts)
     place.mkdir(parents=True, exist_ok=True)
-    table = replayed.Table(place / ("discharges.csv" if spec.step else "caps.csv"), spec)
+    table = report.Table(place / ("discharges.csv" if spec.step else "caps.csv"), spec)
     began, samples, stopped = time.perf_counter(), 0, False
     with contextlib.ExitStack() as stack:
         stack.callback(table.file.close)
         heard = None
         if chosen.output is not None:
-            from neuroexp import lsl  # noqa: PLC0415 - an extra
+            from neuroexp.replay import lsl  # noqa: PLC0415 - an extra
 
             heard = stack.enter_context(lsl.outlet(chosen.output, spec))
         stack.enter_context(view.shown(spec, tally))
@@ -140,7 +99,7 @@ def replay(
             except KeyboardInterrupt:
                 stopped = True
             table.write(decoding.finish(), name)
-            health[name] = replayed.plain(decoding.stream.health)
+            health[name] = report.plain(decoding.stream.health)
             spans_s.append(tally.samples / spec.rate_hz)
             samples += tally.samples
             if stopped:
@@ -152,7 +111,7 @@ def replay(
         "engine": chosen.engine, "threads": chosen.threads, "chunk": chosen.chunk, "stopped": stopped,
         "how": _how(spec, source, chosen),
         "event_at": ("highest probability" if peak else "middle of the positive windows") if spec.step else "CAP",
-        "timing": replayed.timing(tally, time.perf_counter() - began, spec.rate_hz, samples),
+        "timing": report.timing(tally, time.perf_counter() - began, spec.rate_hz, samples),
         "health": health, "spans_s": spans_s,
     }  # fmt: skip
     _finish(spec, source, summary, tally, true, Path(table.file.name))
@@ -164,7 +123,7 @@ def replay(
 def _pieces(spec: Spec, source: Source | None, chosen: Options, true: list[Any]) -> Iterator[tuple[str, Any]]:
     """Yield, for each recording, its name and its chunks; the spike trains of a recording end up in `true`."""
     if source is None:
-        from neuroexp import lsl  # noqa: PLC0415 - an extra
+        from neuroexp.replay import lsl  # noqa: PLC0415 - an extra
 
         assert chosen.input is not None
         yield "", lsl.inlet(chosen.input, spec, chosen.seconds)
@@ -183,11 +142,11 @@ def _finish(
     spec: Spec, source: Source | None, summary: dict[str, Any], tally: Tally, true: list[Any], path: Path
 ) -> None:
     """Score what is known of the recording, and draw."""
-    from neuroexp import replay_plot  # noqa: PLC0415 - matplotlib is needed once, at the end
+    from neuroexp.replay import plot  # noqa: PLC0415 - matplotlib is needed once, at the end
 
     picture = path.with_name("replay.png")
     if spec.step:
-        found, tested = replayed.trains(path, len(spec.outputs)), None
+        found, tested = report.trains(path, len(spec.outputs)), None
         samples = round(summary["timing"]["recorded_s"] * spec.rate_hz)
         true = [train[train < samples] for train in true]
         if not true:
@@ -196,20 +155,20 @@ def _finish(
             if source is not None and source.tested is not None:
                 tested = source.tested[:samples]
                 if tested.any():
-                    summary["scores"] = {"test part": replayed.scores(true, found, spec, tested)}
-            summary.setdefault("scores", {})["whole recording"] = replayed.scores(true, found, spec)
+                    summary["scores"] = {"test part": report.scores(true, found, spec, tested)}
+            summary.setdefault("scores", {})["whole recording"] = report.scores(true, found, spec)
         within = tolerance(spec.rate_hz, spec.step)[0]
-        replay_plot.discharges(picture, summary, tally, found, true or None, within, tested)
+        plot.discharges(picture, summary, tally, found, true or None, within, tested)
         return
     known = source is not None
-    counts = replayed.confusion(path, spec.outputs) if known else None
+    counts = report.confusion(path, spec.outputs) if known else None
     if counts is not None:
         summary["confusion"] = counts.tolist()
         summary["accuracy"] = float(counts.trace() / counts.sum()) if counts.sum() else math.nan
         summary["counted"] = COUNTED if source and source.own else COUNTED.partition(" and those")[0]
     else:
         summary["unscored"] = "No class is known of this stream: it is not scored."
-    replay_plot.classes(picture, summary, tally, replayed.timed(path, spec.outputs, summary["spans_s"]))
+    plot.classes(picture, summary, tally, report.timed(path, spec.outputs, summary["spans_s"]))
 
 
 def _how(spec: Spec, source: Source | None, chosen: Options) -> str:
@@ -225,11 +184,7 @@ def _how(spec: Spec, source: Source | None, chosen: Options) -> str:
     return f"engine {chosen.engine}, {threads}, {chunks}; {since}"
 
 
-def _slug(spec: Spec, source: Source | None, chosen: Options) -> str:
+def slug(spec: Spec, source: Source | None, chosen: Options) -> str:
     """Return the name of the folder: the run, and what was replayed if it is not the run's own recording."""
     other = [] if source is not None and source.own else [source.name if source else str(chosen.input)]
     return re.sub(r"[^\w.=]+", "-", " ".join([spec.name, spec.run_id[:8], *other])).strip("-")
-
-
-if __name__ == "__main__":
-    main()

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from neuroexp.decoder import Spec
-from neuroexp.events import Classes, Discharges, Event
-from neuroexp.stream import Stream, Window
+from neuroexp.replay.events import Classes, Discharges, Event
+from neuroexp.replay.stream import Stream, Window
 
 Engine = Callable[
     [NDArray[np.float32]], NDArray[np.float32]

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroexp import display, matching
+from neuroexp import display
 from neuroexp.decoder import Spec
-from neuroexp.events import Event
-from neuroexp.pace import BEHIND, Tally
-from neuroexp.stream import CAUSAL, Health
+from neuroexp.replay import matching
+from neuroexp.replay.events import Event
+from neuroexp.replay.pace import BEHIND, Tally
+from neuroexp.replay.stream import CAUSAL, Health
 
 Trains = Sequence[NDArray[np.int64]]
 

@@ -11,9 +11,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from neuroexp.matching import pairs
-from neuroexp.pace import EDGES_MS, Tally
 from neuroexp.plots import BLUE, GREEN, GREY, ORANGE, RED
+from neuroexp.replay.matching import pairs
+from neuroexp.replay.pace import EDGES_MS, Tally
 
 Trains = Sequence[NDArray[np.int64]]
 WIDE = 11.0  # inches

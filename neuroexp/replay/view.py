@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from neuroexp.decoder import Spec
-from neuroexp.pace import Tally
+from neuroexp.replay.pace import Tally
 
 SPAN_S = 4.0  # of the raster
 BINS = 64

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroexp.decoder import Spec
-from neuroexp.stream import Window
+from neuroexp.replay.stream import Window
 
 WAIT_S = 10.0  # for a stream to appear
 PULL_S = 0.05  # without samples before the inlet is asked again

@@ -12,7 +12,7 @@ from scipy.signal import sosfilt
 
 from neuroexp import signals
 from neuroexp.cuff import CONTACTS, GRID, RINGS
-from neuroexp.cuts import Caps, Steps
+from neuroexp.replay.cuts import Caps, Steps
 
 if TYPE_CHECKING:
     from neuroexp.decoder import Spec
