@@ -28,6 +28,7 @@ class Spec:
     window: int  # samples
     step: int | None  # samples between windows; None where they follow CAPs
     preparation: dict[str, Any]  # of the signal: the settings of the dataset that a stream repeats
+    label: str = "step"  # which discharges make a window positive: those in the step, in the window, near its centre
 
     def to_json(self) -> str:
         """Return it as text."""

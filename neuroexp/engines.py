@@ -26,8 +26,7 @@ def build(name: str, decoder: Decoder, files: Mapping[str, Path], threads: int =
     if threads < 1:
         raise ValueError(f"threads={threads} must be at least 1")
     if name in files:
-        session = onnxfile.session(files[name], threads)
-        return lambda windows: session.run(None, {onnxfile.INPUT: windows})[0]
+        return of_file(files[name], threads)
     if name not in ENGINES:
         raise ValueError(f"engine={name} is none of {', '.join(ENGINES)}")
     if name in FILES:
@@ -38,6 +37,12 @@ def build(name: str, decoder: Decoder, files: Mapping[str, Path], threads: int =
             raise ValueError(f"engine={name}: there is no GPU")
         return _graph(decoder) if name == "cuda_graph" else _plain(decoder.to("cuda"))
     return _compiled(decoder) if name == "compiled" else _plain(decoder)
+
+
+def of_file(path: Path, threads: int = 1) -> Predict:
+    """Return what predicts with an exported decoder alone."""
+    session = onnxfile.session(path, threads)
+    return lambda windows: session.run(None, {onnxfile.INPUT: windows})[0]
 
 
 def _plain(decoder: Callable[[torch.Tensor], torch.Tensor]) -> Predict:

@@ -130,6 +130,7 @@ def load(asked: Asked) -> Trained:
         window=fold.window,
         step=cfg.step,
         preparation=fold.preparation,
+        label=cfg.label._target_.rpartition("label_")[2],
     )
     return Trained(asked, fold, decoder, spec)
 

@@ -59,6 +59,7 @@ OURS = {
         "engines",
         "export",
         "job",
+        "onnxfile",
         "plots",
         "recording",
         "signals",

@@ -124,7 +124,7 @@ def command(folder: Path, module: str, *words: str) -> subprocess.CompletedProce
     return subprocess.run(run, cwd=folder, capture_output=True, text=True, check=False, timeout=300)
 
 
-def test_a_run_is_exported_measured_and_loaded_by_mlflow(neuroexp, tmp_path):
+def test_a_run_is_exported_measured_and_loaded_by_mlflow(neuroexp, tmp_path, monkeypatch):
     done = neuroexp("window=20", "step=50", *SMALL, "trainer.max_epochs=3")
     run_id = done.results()[0]["run_id"]
     exported = command(tmp_path, "export", run_id, "to=implant")
@@ -145,7 +145,14 @@ def test_a_run_is_exported_measured_and_loaded_by_mlflow(neuroexp, tmp_path):
     assert 0 < metrics["latency/int8_1_p50_ms"] <= metrics["latency/int8_1_p99_ms"]
     assert metrics["export/int8_size_kb"] < metrics["export/onnx_size_kb"]
 
-    mlflow.set_tracking_uri(opened.uri)
+    alone = ["replay", "decoder=implant/decoder_int8.onnx"]  # on a machine that has nothing but the file
+    recording = ["recording=hdsemg_simulated", "recording.duration_s=12", "recording.units=4"]
+    played = command(tmp_path, *alone, *recording, "threads=2")
+    assert played.returncode == 0, played.stderr
+    assert "engine decoder_int8, 2 threads" in played.stdout
+    assert "whole recording" in played.stdout
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", opened.uri)  # to set it in MLflow would outlive the test
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of MLflow about its own annotations
         model = mlflow.pyfunc.load_model(f"runs:/{run_id}/decoder_onnx")
@@ -157,6 +164,10 @@ def test_a_run_is_exported_measured_and_loaded_by_mlflow(neuroexp, tmp_path):
     assert model.metadata.signature.inputs.input_names() == ["windows"]
 
     for words, says in (
+        (alone, "a decoder alone knows no recording: name one with recording=NAME"),
+        ([*alone, *recording[:2]], "has 6 motor units"),
+        ([*alone, "engine=eager"], "engine says nothing to an exported decoder"),
+        (["replay", "decoder=implant/export.json"], "no ONNX file, or not whole"),
         (["export", run_id, "calibration=none"], "calibration=none must be a whole number"),
         (["latency", run_id, "engines=quick"], "engines=quick is none of"),
         (["latency", "nope"], "run nope is not in"),

@@ -24,7 +24,7 @@ from neuroexp.decoder import Decoder
 from neuroexp.models.mldcnn import MLDCNN
 from neuroexp.recordings import eng_simulated, hdsemg_simulated
 from neuroexp.replay import lsl, matching, pace, report, source, view
-from neuroexp.replay.pace import BEHIND, Decoding, Latencies, Tally
+from neuroexp.replay.pace import Decoding, Latencies, Tally
 from neuroexp.replay.play import options, replay
 
 SPEC = replace(EMG, preparation=FILTERED, window=20, step=10)
@@ -76,7 +76,7 @@ def slow(windows):
 
 
 def test_a_replay_that_falls_behind_drops_windows_and_catches_up():
-    signal, step_s = noise(1024, 3), 10 / 2048
+    signal = noise(1024, 3)
     tally = Tally(pace.deadline_ms(SPEC))
     decoding = Decoding(SPEC, slow, tally)
     began = time.perf_counter()
@@ -88,7 +88,7 @@ def test_a_replay_that_falls_behind_drops_windows_and_catches_up():
     assert tally.decided <= took_s / 0.02
     assert tally.missed == tally.decided  # none is out before the next one is due
     assert tally.dropped > windows / 3
-    assert 0.5 <= took_s < 0.5 + BEHIND * step_s + 1
+    assert took_s >= 0.5
     assert tally.latencies.max_ms > tally.deadline_ms
 
 
@@ -96,10 +96,11 @@ def test_real_time_is_no_faster_than_the_recording():
     came = []
     began = time.perf_counter()
     for chunk, first, arrived in pace.chunks(noise(500, 3), 100, 2048, real_time=True):
-        came.append((first, len(chunk), arrived - began))
+        came.append((first, len(chunk), arrived))
         assert time.perf_counter() >= arrived
     assert [entry[:2] for entry in came] == [(0, 100), (100, 100), (200, 100), (300, 100), (400, 100)]
-    np.testing.assert_allclose([entry[2] for entry in came], np.arange(1, 6) * 100 / 2048, atol=1e-3)
+    assert came[0][2] >= began + 100 / 2048  # the stream begins when it is first asked for
+    np.testing.assert_allclose(np.diff([entry[2] for entry in came]), 100 / 2048, atol=1e-9)
     assert [arrived for *_, arrived in pace.chunks(noise(50, 3), 20, 2048, real_time=False)] == [None] * 3
 
 
@@ -310,7 +311,7 @@ def test_a_run_is_replayed_from_file_and_from_lsl(neuroexp, tmp_path, monkeypatc
         with pytest.raises(ValueError, match=said):
             replay(
                 run.spec,
-                source.source(run, source.chosen(asked, [word])[1]),
+                source.source(run.spec, source.chosen(asked, [word])[1], run),
                 options({}, run.spec),
                 slow,
                 tmp_path / "no",

@@ -4,42 +4,70 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
-from neuroexp import engines, export, trained
+from neuroexp import engines, export, onnxfile, trained
+from neuroexp.decoder import Spec
 from neuroexp.replay import report
 from neuroexp.replay import source as sources
-from neuroexp.replay.play import options, replay, slug
+from neuroexp.replay.pace import Engine
+from neuroexp.replay.play import Options, options, replay, slug
+from neuroexp.replay.source import Source
 
 USAGE = (
-    "python -m neuroexp.replay run_id=RUN_ID [recording=NAME] [recording.path=FILE] [chunk=SAMPLES] [speed=1|max] "
-    "[engine=eager] [threads=1] [input=lsl:STREAM] [output=lsl:STREAM] [seconds=10] [tracking.uri=URI]"
+    "python -m neuroexp.replay run_id=RUN_ID|decoder=FILE.onnx [recording=NAME] [recording.path=FILE] [chunk=SAMPLES] "
+    "[speed=1|max] [engine=eager] [threads=1] [input=lsl:STREAM] [output=lsl:STREAM] [seconds=10] [tracking.uri=URI]"
 )
 OWN = ("chunk", "speed", "engine", "threads", "input", "output", "seconds")
 
 
 def main() -> None:
-    """Replay a recording through a run; print, draw and write what was found and how late it was."""
+    """Replay a recording through a run or an exported decoder; print, draw and write what was found and how late it was."""
     words = sys.argv[1:]
     changes = [word for word in words if word.startswith(("recording=", "recording."))]
-    asked = trained.asked([word for word in words if word not in changes], USAGE, OWN)
+    others = [word for word in words if word not in changes]
     try:
-        asked, recording = sources.chosen(asked, changes)
-        run = trained.load(asked)
-        chosen = options(asked.words, run.spec)
-        torch.set_num_threads(chosen.threads)
-        source = None if chosen.input else sources.source(run, recording)
-        place = Path("outputs") / "replay" / slug(run.spec, source, chosen)
-        peak = str(run.asked.config.label["_target_"]).endswith("label_step")
         with tempfile.TemporaryDirectory() as folder:
-            files = export.write(run, Path(folder)) if chosen.engine in engines.FILES else {}
-            engine = engines.build(chosen.engine, run.decoder, files, chosen.threads)
-            summary = replay(run.spec, source, chosen, engine, place, peak)
+            exported = any(word.startswith("decoder=") for word in others)
+            play = _exported(others, changes) if exported else _run(others, changes, Path(folder))
+            place = Path("outputs") / "replay" / slug(play.spec, play.source, play.chosen)
+            summary = replay(play.spec, play.source, play.chosen, play.engine, place, play.spec.label == "step")
     except ValueError as error:
         sys.exit(str(error))
     report.show(summary, place)
+
+
+@dataclass(frozen=True)
+class _Play:
+    spec: Spec
+    source: Source | None
+    chosen: Options
+    engine: Engine
+
+
+def _run(words: list[str], changes: list[str], folder: Path) -> _Play:
+    """Return what replays a run of MLflow, on its own recording or another."""
+    asked, recording = sources.chosen(trained.asked(words, USAGE, OWN), changes)
+    run = trained.load(asked)
+    chosen = options(asked.words, run.spec)
+    files = export.write(run, folder) if chosen.engine in engines.FILES else {}
+    engine = engines.build(chosen.engine, run.decoder, files, chosen.threads)
+    source = None if chosen.input else sources.source(run.spec, recording, run)
+    return _Play(run.spec, source, chosen, engine)
+
+
+def _exported(words: list[str], changes: list[str]) -> _Play:
+    """Return what replays an exported decoder, which needs neither its run nor its training data."""
+    pairs = dict(word.partition("=")[::2] for word in words)
+    unknown = [name for name in pairs if name not in ("decoder", *OWN) or name == "engine"]
+    if unknown:
+        raise ValueError(f"{unknown[0]} says nothing to an exported decoder\n{USAGE}")
+    path = Path(pairs.pop("decoder"))
+    spec = onnxfile.read(path)
+    chosen = options(pairs | {"engine": path.stem}, spec)
+    source = None if chosen.input else sources.source(spec, sources.named(changes))
+    return _Play(spec, source, chosen, engines.of_file(path, chosen.threads))
 
 
 if __name__ == "__main__":

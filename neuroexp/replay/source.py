@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -47,6 +48,24 @@ def chosen(asked: Asked, changes: Sequence[str]) -> tuple[Asked, DictConfig | No
     if not changes:
         return asked, None
     config = asked.config.copy()
+    recording = _changed(config, changes)
+    if getattr(_instance(recording), "sha256", "")[:16] == asked.found["digest"]:
+        config.recording = config.dataset.recording = recording
+        return dataclasses.replace(asked, config=config), None
+    return asked, recording
+
+
+def named(changes: Sequence[str]) -> DictConfig:
+    """Return the recording that `changes` name, for a decoder without its run; raises ValueError as `chosen` does."""
+    if not any(word.startswith("recording=") for word in changes):
+        raise ValueError(
+            "a decoder alone knows no recording: name one with recording=NAME, or a stream with input=lsl:NAME"
+        )
+    here = {"data": os.environ.get("NEUROEXP_DATA", "data"), "trusted": [], "recording": {}}
+    return _changed(OmegaConf.create(here), changes)
+
+
+def _changed(config: DictConfig, changes: Sequence[str]) -> DictConfig:
     try:
         dots = OmegaConf.from_dotlist([word for word in changes if word.startswith("recording.")]).get("recording", {})
         for word in changes:
@@ -61,11 +80,7 @@ def chosen(asked: Asked, changes: Sequence[str]) -> tuple[Asked, DictConfig | No
     except OmegaConfBaseException as error:
         raise ValueError(str(error)) from None
     targets.check(plain, "recording", list(config.trusted))
-    recording = DictConfig(plain)
-    if getattr(_instance(recording), "sha256", "")[:16] == asked.found["digest"]:
-        config.recording = config.dataset.recording = recording
-        return dataclasses.replace(asked, config=config), None
-    return asked, recording
+    return DictConfig(plain)
 
 
 def _named(name: str) -> Any:
@@ -83,10 +98,13 @@ def _instance(recording: DictConfig) -> Any:
         raise ValueError(sentence(error)) from error
 
 
-def source(run: Trained, recording: DictConfig | None) -> Source:
-    """Return what to stream: the run's own recording, or `recording`; raises ValueError when it is not of the run's kind."""
-    spec, own = run.spec, recording is None
-    found = _instance(run.asked.config.recording if recording is None else recording)
+def source(spec: Spec, recording: DictConfig | None, run: Trained | None = None) -> Source:
+    """Return what to stream: `recording`, or the run's own; raises ValueError when it is not of the decoder's kind."""
+    own = recording is None
+    if recording is None:
+        assert run is not None
+        recording = run.asked.config.recording
+    found = _instance(recording)
     if not isinstance(found, Recording | Session):
         what = getattr(found, "name", type(found).__name__)
         raise ValueError(f"{what} is no stream of samples: name one with recording=NAME or recording.path=FILE")
@@ -95,7 +113,7 @@ def source(run: Trained, recording: DictConfig | None) -> Source:
         raise ValueError(f"{found.name} is a recording of {kinds[0]}, {spec.name} was trained on one of {kinds[1]}")
     if isinstance(found, Session):
         return session(found, spec, own)
-    if not own:
+    if not own or run is None:
         return Source(found.name, (("", lambda: found),), found.simulated)
     found = run.fold.source  # with its spike trains aligned, if the run did that
     return Source(found.name, (("", lambda: found),), found.simulated, own, tested(run))
