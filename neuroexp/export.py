@@ -40,7 +40,7 @@ def main() -> None:
         onnxfile.needed("onnx")
         from neuroexp.served import package  # noqa: PLC0415 - of an extra
 
-        count = _whole("calibration", asked.words.get("calibration", str(CALIBRATION)))
+        count = trained.whole("calibration", asked.words.get("calibration", str(CALIBRATION)))
         back = trained.load(asked)
         folder = Path(asked.words.get("to") or f"outputs/export/{asked.run_id[:8]}")
         files = write(back, folder, count)
@@ -121,12 +121,6 @@ def show(back: trained.Trained, table: list[Exported], folder: Path) -> None:
         f"{folder}/decoder.onnx, {folder}/decoder_int8.onnx; in MLflow: runs:/{back.spec.run_id}/decoder_onnx",
         soft_wrap=True,
     )
-
-
-def _whole(name: str, text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise ValueError(f"{name}={text} must be a whole number of at least 1")
-    return int(text)
 
 
 if __name__ == "__main__":

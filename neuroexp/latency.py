@@ -77,8 +77,8 @@ def main() -> None:
 
     try:
         wanted = asked.words.get("engines", ",".join(_there())).split(",")
-        threads = [_positive("threads", word) for word in asked.words.get("threads", _counts()).split(",")]
-        seconds = _positive("seconds", asked.words.get("seconds", "2"))
+        threads = [trained.whole("threads", word) for word in asked.words.get("threads", _counts()).split(",")]
+        seconds = trained.whole("seconds", asked.words.get("seconds", "2"))
         unknown = [name for name in wanted if name not in engines.ENGINES]
         if unknown:
             raise ValueError(f"engines={unknown[0]} is none of {', '.join(engines.ENGINES)}")
@@ -177,12 +177,6 @@ def _there() -> list[str]:
 def _counts() -> str:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return ",".join(str(count) for count in sorted({1, cores}))
-
-
-def _positive(name: str, text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise ValueError(f"{name}={text} must be a whole number of at least 1")
-    return int(text)
 
 
 if __name__ == "__main__":

@@ -168,7 +168,7 @@ def test_a_run_is_exported_measured_and_loaded_by_mlflow(neuroexp, tmp_path, mon
         ([*alone, *recording[:2]], "has 6 motor units"),
         ([*alone, "engine=eager"], "engine says nothing to an exported decoder"),
         (["replay", "decoder=implant/export.json"], "no ONNX file, or not whole"),
-        (["export", run_id, "calibration=none"], "calibration=none must be a whole number"),
+        (["export", run_id, "calibration=none"], "calibration=none is no whole number"),
         (["latency", run_id, "engines=quick"], "engines=quick is none of"),
         (["latency", "nope"], "run nope is not in"),
         (["export", run_id, "recording.seed=5"], "is not the recording"),

@@ -20,6 +20,7 @@ from neuroexp.replay.matching import tolerance
 from neuroexp.replay.pace import Decoding, Engine, Tally, chunks, deadline_ms
 from neuroexp.replay.source import Source
 from neuroexp.replay.stream import Stream
+from neuroexp.trained import whole
 
 CHUNK_S = 0.005  # of a chunk, unless one is asked for
 COUNTED = "every CAP of a recording counts as of its class, spontaneous ones and those that the run was trained on too"
@@ -46,9 +47,7 @@ def options(words: Mapping[str, str], spec: Spec) -> Options:
         "speed": "max",
         "engine": "eager",
     } | dict(words)
-    for name in ("chunk", "threads"):
-        if not found[name].isdecimal() or int(found[name]) < 1:
-            raise ValueError(f"{name}={found[name]} is no whole number of at least 1")
+    chunk, threads = (whole(name, found[name]) for name in ("chunk", "threads"))
     if found["speed"] not in ("1", "max"):
         raise ValueError(f"speed={found['speed']} is neither 1 (as recorded) nor max (as fast as it goes)")
     for name in ("input", "output"):
@@ -61,7 +60,7 @@ def options(words: Mapping[str, str], spec: Spec) -> Options:
         if seconds is None or not 0 < seconds < math.inf:
             raise ValueError(f"seconds={found['seconds']} is no positive number")
     ends = (found[name].removeprefix("lsl:") if name in found else None for name in ("input", "output"))
-    return Options(int(found["chunk"]), found["speed"] == "1", int(found["threads"]), found["engine"], seconds, *ends)
+    return Options(chunk, found["speed"] == "1", threads, found["engine"], seconds, *ends)
 
 
 def replay(
