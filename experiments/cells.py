@@ -167,6 +167,9 @@ class Cells:
     def __post_init__(self) -> None:
         if self.runs.empty:
             return
+        unset = dict.fromkeys(name for name in self.factors if name not in self.runs)  # null in all of these runs
+        if unset:
+            object.__setattr__(self, "runs", self.runs.assign(**unset))
         free = {*self.factors, *self.recordings, *REPEATED}
         science = [name for name in self.runs if is_setting(name) and name not in free]
         for name in science:

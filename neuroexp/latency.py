@@ -76,12 +76,9 @@ def main() -> None:
     from neuroexp.tracking import StoreError, add  # noqa: PLC0415 - a second to import
 
     try:
-        wanted = asked.words.get("engines", ",".join(_there())).split(",")
+        wanted = chosen(asked.words.get("engines", ",".join(_there())))
         threads = [trained.whole("threads", word) for word in asked.words.get("threads", _counts()).split(",")]
         seconds = trained.whole("seconds", asked.words.get("seconds", "2"))
-        unknown = [name for name in wanted if name not in engines.ENGINES]
-        if unknown:
-            raise ValueError(f"engines={unknown[0]} is none of {', '.join(engines.ENGINES)}")
         back = trained.load(asked)
         with tempfile.TemporaryDirectory() as folder:
             files = export.write(back, Path(folder)) if set(wanted) & set(engines.FILES) else {}
@@ -96,6 +93,15 @@ def main() -> None:
     except (ValueError, StoreError) as error:
         sys.exit(str(error))
     show(back.spec, rows)
+
+
+def chosen(words: str) -> list[str]:
+    """Return the engines that a command line names; raises ValueError for one that is not there."""
+    names = words.split(",")
+    unknown = [name for name in names if name not in engines.ENGINES]
+    if unknown:
+        raise ValueError(f"engines={unknown[0]} is none of {', '.join(engines.ENGINES)}")
+    return names
 
 
 def measure(

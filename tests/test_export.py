@@ -15,8 +15,9 @@ from conftest import SMALL
 from test_cli import store
 from test_models import NAMES, build
 
-from neuroexp import engines, latency, onnxfile
+from neuroexp import engines, latency, onnxfile, trained
 from neuroexp.decoder import Decoder, Spec
+from neuroexp.replay import source
 
 RNG = np.random.default_rng(0)
 
@@ -164,16 +165,19 @@ def test_a_run_is_exported_measured_and_loaded_by_mlflow(neuroexp, tmp_path, mon
     assert model.metadata.signature.inputs.input_names() == ["windows"]
 
     for words, says in (
-        (alone, "a decoder alone knows no recording: name one with recording=NAME"),
         ([*alone, *recording[:2]], "has 6 motor units"),
         ([*alone, "engine=eager"], "engine says nothing to an exported decoder"),
-        (["replay", "decoder=implant/export.json"], "no ONNX file, or not whole"),
-        (["export", run_id, "calibration=none"], "calibration=none is no whole number"),
-        (["latency", run_id, "engines=quick"], "engines=quick is none of"),
-        (["latency", "nope"], "run nope is not in"),
-        (["export", run_id, "recording.seed=5"], "is not the recording"),
     ):
         mistaken = command(tmp_path, *words)
         assert mistaken.returncode == 1
         assert says in mistaken.stderr
         assert "Traceback" not in mistaken.stderr
+
+
+def test_words_that_make_no_sense():
+    with pytest.raises(ValueError, match="a decoder alone knows no recording: name one with recording=NAME"):
+        source.named([])
+    with pytest.raises(ValueError, match="calibration=none is no whole number of at least 1"):
+        trained.whole("calibration", "none")
+    with pytest.raises(ValueError, match="engines=quick is none of eager"):
+        latency.chosen("onnx,quick")

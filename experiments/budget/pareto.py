@@ -25,6 +25,7 @@ KINDS = {"hdsemg": ("HD-sEMG", "test/f1"), "eng": ("ENG", "test/macro_f1")}
 COSTS = ("cost/macs", "cost/mac_per_s", "cost/size_kb", "cost/size_int8_kb", "cost/activation_kb", "cost/ms_per_window")
 LATENCY = "latency_ms"
 OVER = "#D55E00"  # what lies beyond a limit
+NAMED = 2  # conditions that are left out and named
 
 
 def make(source: Source) -> Artefact:
@@ -60,14 +61,17 @@ def one_condition(runs: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     varying = sorted((name for name in settings if runs[name].nunique(dropna=False) > 1), key=lambda name: "." in name)
     if not varying:
         return runs, []
+    factors = [name for name in FACTORS if name in runs]
     groups = [group for _, group in runs.groupby(varying, dropna=False, sort=True)]
-    groups.sort(key=lambda group: (len(group.drop_duplicates(FACTORS)), len(group)), reverse=True)
+    groups.sort(key=lambda group: (len(group.drop_duplicates(factors)), len(group)), reverse=True)
     chosen, *others = groups
     words = []
-    for group in others:
+    for group in others[:NAMED]:
         differ = [name for name in varying if str(group[name].iloc[0]) != str(chosen[name].iloc[0])]
         named = " ".join(f"{name}={group[name].iloc[0]}" for name in differ[:3])
         words.append(f"left out {len(group)} run{'s' * (len(group) > 1)} with {named}")
+    if others[NAMED:]:
+        words.append(f"left out {sum(map(len, others[NAMED:]))} runs of {len(others[NAMED:])} other conditions")
     return chosen.dropna(axis=1, how="all"), words
 
 
@@ -203,7 +207,8 @@ def drawn(table: pd.DataFrame, title: str, n: int, budget: Budget, simulated: bo
 
 def _panel(axes: Axes, table: pd.DataFrame, name: str, budget: Budget) -> None:
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    wide = table["cost"].max() > 30 * table["cost"].min()  # then there is room for powers of ten alone
+    axes.xaxis.set_major_locator(LogLocator(subs=(1,) if wide else (1, 2, 5)))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.12g}")
     axes.xaxis.set_minor_locator(NullLocator())
     axes.grid(axis="both", color="#EEEEEE", lw=0.8, zorder=0)

@@ -12,6 +12,7 @@ from experiments.artefact import Artefact, main
 from experiments.cells import Source
 from experiments.protocol import eng_control, intensity, label, rats, split
 
+LABEL = 0.16  # of the score axis, what a label takes
 FREE = "free"  # what is scored without knowledge: by chance, or by predicting every unit always, whichever is more
 
 
@@ -20,7 +21,7 @@ def make(source: Source) -> Artefact:
     made = [part.make(source) for part in (split, label, intensity, eng_control, rats)]
     runs = pd.concat([part.runs for part in made if not part.runs.empty] or [pd.DataFrame()], ignore_index=True)
     artefact = Artefact("protocol/overview", "How much of a score is protocol", runs=runs)
-    artefact.missing = [f"{part.name}: {line}" for part in made for line in part.missing]
+    artefact.missing = [f"cells of {part.name}, which names them" for part in made if part.missing]
     tables = {part.name.partition("/")[2]: part.tables for part in made}
     rows = [row for found in (_splits, _labels, _intensities, _nerves) for row in found(tables)]
     if not rows:
@@ -44,7 +45,8 @@ def _splits(tables: dict[str, dict[str, pd.DataFrame]]) -> Iterator[Row]:
     found = tables["split"].get("split")
     for which, part in [] if found is None else found.groupby("recording", sort=False):
         free = part[["chance", "all_positive"]].max(axis=1)
-        yield from _options(f"split, {which}", part.assign(free=free), "split", ["window", "step"])
+        real = " (real)" * (which == "sample recording")
+        yield from _options(f"split, {which}{real}", part.assign(free=free), "split", ["window", "step"])
 
 
 def _labels(tables: dict[str, dict[str, pd.DataFrame]]) -> Iterator[Row]:
@@ -102,12 +104,15 @@ def _drawn(artefact: Artefact, table: pd.DataFrame) -> Figure:
         of = table[table["choice"] == choice].sort_values("score")
         axes.plot(of["score"], [place] * len(of), color="#BBBBBB", lw=3, zorder=1, solid_capstyle="round")
         axes.plot(of[FREE], [place] * len(of), "|", color=pictures.GREY, ms=11, mew=1.6, zorder=2)
+        last = {True: -1.0, False: -1.0}  # score of the latest label above and below
         for k, row in enumerate(of.to_dict("records")):
-            axes.plot(row["score"], place, "o", color=pictures.OTHERS[k], ms=8, zorder=3)
+            axes.plot(row["score"], place, "o", color=pictures.OTHERS[0], mec="white", ms=8, zorder=3)
             above = k % 2 == 0
+            away = 8 + 10 * (row["score"] - last[above] < LABEL)
+            last[above] = row["score"]
             text = f"{row['option']} {row['score']:.2f}"
             axes.annotate(
-                text, (row["score"], place), (0, 8 if above else -8), textcoords="offset points", ha="center",
+                text, (row["score"], place), (0, away if above else -away), textcoords="offset points", ha="center",
                 va="bottom" if above else "top", fontsize=8,
             )  # fmt: skip
     axes.plot([], [], "|", color=pictures.GREY, ms=11, mew=1.6, label="without any knowledge")
