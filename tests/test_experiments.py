@@ -64,6 +64,13 @@ def test_settings_of_networks_may_differ_between_networks():
     assert len(Cells(table(), ("model", "window")).scores) == 12
 
 
+def test_a_factor_that_no_run_sets_changes_nothing():
+    """Runs come without the settings that are null in all of them, such as the step of windows that follow CAPs."""
+    whole, unset = (Cells(table(), factors).scores for factors in (("model", "window"), ("model", "window", "step")))
+    assert unset["step"].isna().all()
+    pd.testing.assert_frame_equal(unset.drop(columns="step"), whole)
+
+
 def test_pairs_need_the_same_recordings_and_folds():
     at_20 = table()[table()["window"] == 20]
     cells = Cells(at_20, ("model", "window"))
