@@ -65,7 +65,7 @@ class Artefact:
         revision = f", revision {', '.join(commits)}" if commits else ""
         epochs = sorted(self.runs["trainer.max_epochs"].unique())
         length = f"trainer.max_epochs {', '.join(map(str, epochs))}"
-        return f"{len(self.runs)} runs ({length}) on {self.recordings}{revision}"
+        return f"{len(self.runs)} run{'s' * (len(self.runs) != 1)} ({length}) on {self.recordings}{revision}"
 
 
 def write(artefact: Artefact, out: Path) -> list[Path]:
