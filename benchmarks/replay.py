@@ -19,7 +19,7 @@ from neuroexp import engines
 from neuroexp.decoder import Decoder, Spec
 from neuroexp.models.mldcnn import MLDCNN
 from neuroexp.recordings import hdsemg_simulated
-from neuroexp.replay.pace import Decoding, Tally, deadline_ms
+from neuroexp.replay.pace import Decoding, Tally
 from neuroexp.replay.report import Table
 
 CHUNK, WINDOW, STEP = 64, 20, 50
@@ -38,7 +38,7 @@ def main(hours: float = 1) -> None:
     torch.manual_seed(0)
     network = MLDCNN(n_channels, WINDOW, len(outputs))
     decoder = Decoder(network, torch.nn.Sigmoid(), signal.mean(axis=0), signal.std(axis=0), spec.window).eval()
-    tally = Tally(deadline_ms(spec))
+    tally = Tally(spec.period_ms)
     decoding = Decoding(spec, engines.build("eager", decoder, {}), tally)
     total, first, before = round(hours * 3600 * rate_hz), 0, 0
     began = time.perf_counter()

@@ -107,8 +107,9 @@ def _compared(name: str, spent: float, budget: Budget) -> str:
     word, unit, one = LIMITS[name]
     note = {"memory_kb": f" ({budget.device.precision})", "energy_uj": " (estimate)"}.get(name, "")
     limit = budget.limits[name]
-    for digits in range(2, 17):
-        texts = [f"{float(f'{value / one:.{digits}g}'):,.12g}" for value in (spent, limit)]
+    for digits in range(2, 18):
+        # 17 digits tell any two numbers apart, and Python writes no more of them than it takes
+        texts = [f"{float(f'{value / one:.{digits}g}'):,}".removesuffix(".0") for value in (spent, limit)]
         if texts[0] != texts[1] and math.isclose(float(f"{limit:.{digits}g}"), limit):
             break
     return f"{word} {texts[0]} of {texts[1]} {unit}{note}"

@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 from neuroexp import budget, display, launch, operations, plan, targets
 from neuroexp.devices import Device, devices
 from neuroexp.job import Job, quiet, sentence
+from neuroexp.typecheck import whole
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -64,7 +65,7 @@ def main() -> None:
 def compute(words: Sequence[str]) -> list[Column]:
     """Return a column per network that the words compose, whatever is trained with it counted once."""
     pairs = {word.partition("=")[0]: word.partition("=")[2] for word in words}
-    shape: dict[str, int] = {name: _whole(name, pairs[name]) for name in ("channels", "outputs") if name in pairs}
+    shape: dict[str, int] = {name: whole(name, pairs[name]) for name in ("channels", "outputs") if name in pairs}
     if len(shape) == 1:
         raise ValueError("channels and outputs go together: channels=64 outputs=15 reads no recording")
     jobs: dict[str, Job] = {}
@@ -84,12 +85,6 @@ def compute(words: Sequence[str]) -> list[Column]:
             read[key] = _typed(job, shape) if shape else _recorded(job)
         columns.append(_column(job, read[key]))
     return columns
-
-
-def _whole(name: str, word: str) -> int:
-    if not word.isdigit() or int(word) < 1:
-        raise ValueError(f"{name}={word} is no whole number of at least 1")
-    return int(word)
 
 
 def _typed(job: Job, shape: Mapping[str, int]) -> Setting:

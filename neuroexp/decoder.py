@@ -48,6 +48,11 @@ class Spec:
         """Windows per second, where a step says so."""
         return self.rate_hz / self.step if self.step else None
 
+    @property
+    def period_ms(self) -> float:
+        """Time until the next window is due, or the shortest one until the next CAP; NaN where nobody says."""
+        return 1000 * self.step / self.rate_hz if self.step else float(self.preparation.get("exclusion_ms", np.nan))
+
 
 class Decoder(nn.Module):
     """A trained network with its normalisation: windows (batch, channel, time) in µV to probabilities (batch, output)."""

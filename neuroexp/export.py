@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from neuroexp import display, engines, onnxfile, scores, trained
+from neuroexp.typecheck import whole
 
 USAGE = "python -m neuroexp.export RUN_ID [to=FOLDER] [calibration=512] [tracking.uri=URI] [recording.path=FILE]"
 OWN = ("to", "calibration")
@@ -40,7 +41,7 @@ def main() -> None:
         onnxfile.needed("onnx")
         from neuroexp.served import package  # noqa: PLC0415 - of an extra
 
-        count = trained.whole("calibration", asked.words.get("calibration", str(CALIBRATION)))
+        count = whole("calibration", asked.words.get("calibration", str(CALIBRATION)))
         back = trained.load(asked)
         folder = Path(asked.words.get("to") or f"outputs/export/{asked.run_id[:8]}")
         files = write(back, folder, count)

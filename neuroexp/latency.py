@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from neuroexp import display, engines, export, provenance, trained
 from neuroexp.decoder import Spec
+from neuroexp.typecheck import whole
 
 USAGE = (
     "python -m neuroexp.latency RUN_ID [engines=eager,compiled,onnx,int8] [threads=1,2] [seconds=2] "
@@ -53,9 +54,8 @@ class Timing:
         """Return the timing of a decoder."""
         window_ms = 1000 * spec.window / spec.rate_hz
         if spec.step is None:
-            return cls(window_ms, float(spec.preparation.get("exclusion_ms", np.nan)), window_ms / 2, np.nan)
-        period_ms = 1000 * spec.step / spec.rate_hz
-        return cls(window_ms, period_ms, window_ms / 2, max(0.0, 1 - spec.window / spec.step))
+            return cls(window_ms, spec.period_ms, window_ms / 2, np.nan)
+        return cls(window_ms, spec.period_ms, window_ms / 2, max(0.0, 1 - spec.window / spec.step))
 
     def paper_ms(self, prediction_ms: float) -> float:
         """Return the latency as the HD-sEMG paper counts it: the whole window and the prediction."""
@@ -77,8 +77,8 @@ def main() -> None:
 
     try:
         wanted = chosen(asked.words.get("engines", ",".join(_there())))
-        threads = [trained.whole("threads", word) for word in asked.words.get("threads", _counts()).split(",")]
-        seconds = trained.whole("seconds", asked.words.get("seconds", "2"))
+        threads = [whole("threads", word) for word in asked.words.get("threads", _counts()).split(",")]
+        seconds = whole("seconds", asked.words.get("seconds", "2"))
         back = trained.load(asked)
         with tempfile.TemporaryDirectory() as folder:
             files = export.write(back, Path(folder)) if set(wanted) & set(engines.FILES) else {}

@@ -86,13 +86,6 @@ def ask(words: Sequence[str], usage: str, own: Sequence[str] = ()) -> Asked:
     return Asked(pairs["run_id"], uri, found, config, {name: pairs[name] for name in own if name in pairs})
 
 
-def whole(name: str, text: str) -> int:
-    """Return the value of a command's own word; raises ValueError unless it is a whole number of at least 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise ValueError(f"{name}={text} is no whole number of at least 1")
-    return int(text)
-
-
 def load(asked: Asked) -> Trained:
     """Read the run's recording again and give its network the weights that were tested.
 

@@ -42,3 +42,10 @@ def _fits(value: Any, kind: type) -> bool:
 
 def _shown(value: Any) -> str:
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def whole(name: str, text: str) -> int:
+    """Return the value of a command's own word; raises ValueError unless it is a whole number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(f"{name}={text} is no whole number of at least 1")
+    return int(text)

@@ -15,7 +15,7 @@ from conftest import SMALL
 from test_cli import store
 from test_models import NAMES, build
 
-from neuroexp import engines, latency, onnxfile, trained
+from neuroexp import engines, latency, onnxfile, typecheck
 from neuroexp.decoder import Decoder, Spec
 from neuroexp.replay import source
 
@@ -178,6 +178,6 @@ def test_words_that_make_no_sense():
     with pytest.raises(ValueError, match="a decoder alone knows no recording: name one with recording=NAME"):
         source.named([])
     with pytest.raises(ValueError, match="calibration=none is no whole number of at least 1"):
-        trained.whole("calibration", "none")
+        typecheck.whole("calibration", "none")
     with pytest.raises(ValueError, match="engines=quick is none of eager"):
         latency.chosen("onnx,quick")

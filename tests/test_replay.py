@@ -77,7 +77,7 @@ def slow(windows):
 
 def test_a_replay_that_falls_behind_drops_windows_and_catches_up():
     signal = noise(1024, 3)
-    tally = Tally(pace.deadline_ms(SPEC))
+    tally = Tally(SPEC.period_ms)
     decoding = Decoding(SPEC, slow, tally)
     began = time.perf_counter()
     for chunk, first, arrived in pace.chunks(signal, 32, 2048, real_time=True):

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from neuroexp import engines, export, onnxfile, trained
 from neuroexp.decoder import Spec
+from neuroexp.engines import Predict
 from neuroexp.replay import report
 from neuroexp.replay import source as sources
-from neuroexp.replay.pace import Engine
 from neuroexp.replay.play import Options, options, replay, slug
 from neuroexp.replay.source import Source
 
@@ -43,7 +43,7 @@ class _Play:
     spec: Spec
     source: Source | None
     chosen: Options
-    engine: Engine
+    engine: Predict
 
 
 def _run(words: list[str], changes: list[str], folder: Path) -> _Play:

@@ -11,12 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from neuroexp.decoder import Spec
+from neuroexp.engines import Predict
 from neuroexp.replay.events import Classes, Discharges, Event
 from neuroexp.replay.stream import Stream, Window
 
-Engine = Callable[
-    [NDArray[np.float32]], NDArray[np.float32]
-]  # windows (window, channel, time) in µV -> (window, output)
 BEHIND = 20  # deadlines by which a decision may be late before its window is dropped, so that a replay catches up
 WARM_UP = 5  # predictions before the first chunk, which pay for what a process does once
 EDGES_MS = np.logspace(-3, 5, 801)  # of the latency histogram: each bin 2.3 % wider than the one before
@@ -55,20 +53,13 @@ class Tally:
         self.recent: deque[Event] = deque(maxlen=4096)  # for a live view
 
 
-def deadline_ms(spec: Spec) -> float:
-    """Return the time until the next window is due, or (ENG) until the next CAP could come."""
-    if spec.step:
-        return 1000 * spec.step / spec.rate_hz
-    return float(spec.preparation["exclusion_ms"])
-
-
 class Decoding:
     """One stream decoded: windows to the engine, probabilities to events, one window at a time."""
 
     def __init__(
         self,
         spec: Spec,
-        engine: Engine,
+        engine: Predict,
         tally: Tally,
         peak: bool = True,
         decided: Callable[[Window, NDArray[np.float32]], Any] | None = None,

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from neuroexp.decoder import Spec
+from neuroexp.engines import Predict
 from neuroexp.replay import report
 from neuroexp.replay import source as sources
 from neuroexp.replay.matching import tolerance
-from neuroexp.replay.pace import Decoding, Engine, Tally, chunks, deadline_ms
+from neuroexp.replay.pace import Decoding, Tally, chunks
 from neuroexp.replay.source import Source
 from neuroexp.replay.stream import Stream
-from neuroexp.trained import whole
+from neuroexp.typecheck import whole
 
 CHUNK_S = 0.005  # of a chunk, unless one is asked for
 COUNTED = "every CAP of a recording counts as of its class, spontaneous ones and those that the run was trained on too"
@@ -64,7 +65,7 @@ def options(words: Mapping[str, str], spec: Spec) -> Options:
 
 
 def replay(
-    spec: Spec, source: Source | None, chosen: Options, engine: Engine, place: Path, peak: bool = True
+    spec: Spec, source: Source | None, chosen: Options, engine: Predict, place: Path, peak: bool = True
 ) -> dict[str, Any]:
     """Replay `source`, or without one the live input; write events, summary and picture into `place`, return the summary.
 
@@ -73,7 +74,7 @@ def replay(
     from neuroexp.replay import view  # noqa: PLC0415 - only a terminal needs it
 
     Stream(spec)  # refuses what cannot be streamed, and the first part what does not fit, before anything is written
-    tally = Tally(deadline_ms(spec))
+    tally = Tally(spec.period_ms)
     health: dict[str, Any] = {}
     spans_s: list[float] = []
     true: list[Any] = []
