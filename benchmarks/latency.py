@@ -1,6 +1,7 @@
 """One prediction of one window by the papers' networks at their own sizes: engines against PyTorch's eager mode."""
 
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from neuroexp import engines, onnxfile
+from neuroexp import engines, onnxfile, operations
 from neuroexp.decoder import Decoder, Spec
 from neuroexp.latency import clock
 from neuroexp.models.escapenet import ESCAPENet
@@ -28,14 +29,30 @@ CASES: tuple[tuple[type[nn.Module], int, int, int, Mapping[tuple[str, int], floa
 )
 
 
+def multiplications_per_ms(threads: int, size: int = 1024, rounds: int = 20) -> float:
+    """Return the multiply-accumulates in fp32 that a product of two matrices reaches, which no fp32 network surpasses."""
+    torch.set_num_threads(threads)
+    left, right = torch.randn(size, size), torch.randn(size, size)
+    taken = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        torch.mm(left, right)
+        taken.append(time.perf_counter() - began)
+    return size**3 / (1000 * min(taken))
+
+
 def main() -> None:
-    """Print the medians and 99th percentiles, each engine's ratio to eager, and whether an aim is met."""
+    """Print the medians and 99th percentiles, each engine's ratio to eager, and whether an aim is met.
+
+    Beside them stands the least that fp32 can take here: the network's multiply-accumulates at the pace of a matrix product.
+    """
     print(f"one window at a time, random weights, medians (99th percentiles) of {SECONDS:g} s each, in ms")
     for network, n_channels, window, n_outputs, aims in CASES:
         torch.manual_seed(0)
         windows = np.random.default_rng(0).standard_normal((64, n_channels, window), dtype=np.float32)
         mean, std = np.zeros(n_channels, dtype=np.float32), np.ones(n_channels, dtype=np.float32)
         decoder = Decoder(network(n_channels, window, n_outputs), nn.Sigmoid(), mean, std, window).eval()
+        macs = operations.macs(decoder.network, torch.from_numpy(windows[:1]))
         names = tuple(str(number) for number in range(n_outputs))
         spec = Spec(network.__name__, "", "noise", "hdsemg", names, 0.5, 2048, n_channels, window, 10, preparation={})
         with tempfile.TemporaryDirectory() as folder:
@@ -47,11 +64,13 @@ def main() -> None:
                 for name in ("eager", *engines.FILES):
                     found[name] = clock(name, threads, engines.build(name, decoder, files, threads), windows, SECONDS)
                 eager = found["eager"].p50_ms
+                least_ms = macs / multiplications_per_ms(threads)
                 cells = []
                 for name, row in found.items():
                     aim = aims.get((name, threads))
                     kept = "" if aim is None else f", aim {aim:g} {'met' if row.p50_ms < aim else 'missed'}"
                     cells.append(f"{name} {row.p50_ms:.3f} ({row.p99_ms:.3f}, {row.p50_ms / eager:.2f}x{kept})")
+                cells.append(f"fp32 arithmetic alone {least_ms:.3f}")
                 print(f"  {network.__name__:15} {threads} thread{'s' * (threads > 1)}: {'; '.join(cells)}")
 
 

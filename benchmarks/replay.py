@@ -20,7 +20,7 @@ from neuroexp.decoder import Decoder, Spec
 from neuroexp.models.mldcnn import MLDCNN
 from neuroexp.recordings import hdsemg_simulated
 from neuroexp.replay.pace import Decoding, Tally
-from neuroexp.replay.report import Table
+from neuroexp.replay.table import Table
 
 CHUNK, WINDOW, STEP = 64, 20, 50
 FAILS = 97  # chunks between failures

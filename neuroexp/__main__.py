@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from typing import Any
 
 import hydra
+from hydra.errors import HydraException
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
-from neuroexp import dispatch, display, launch, rays, usage
+from neuroexp import dispatch, display, launch, mistakes, rays, usage
 
 
 def main() -> None:
@@ -19,6 +22,8 @@ def main() -> None:
         return
     launch.begin()
     code = 0
+    wanted = "HYDRA_FULL_ERROR" in os.environ
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # has Hydra raise what it would print
 
     def stop(number: int, _: Any) -> None:
         nonlocal code
@@ -31,6 +36,11 @@ def main() -> None:
             job()
     except KeyboardInterrupt:
         code = code or 130
+    except (HydraException, OmegaConfBaseException) as error:
+        if wanted:
+            raise
+        print(mistakes.sentence(error), file=sys.stderr)
+        code = 1
     except SystemExit as end:  # Hydra's, after it has said why
         code = end.code if isinstance(end.code, int) else 1
     rays.end()

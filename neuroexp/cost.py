@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from hydra.errors import HydraException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from neuroexp import budget, display, launch, operations, plan, targets
+from neuroexp import budget, display, launch, mistakes, operations, plan, targets
 from neuroexp.devices import Device, devices
 from neuroexp.job import Job, quiet, sentence
 from neuroexp.typecheck import whole
@@ -57,8 +58,10 @@ def main() -> None:
     quiet()
     try:
         columns = compute(words)
-    except (HydraException, ValueError, FileNotFoundError) as error:
-        sys.exit(sentence(error.__cause__ or error) if isinstance(error, HydraException) else sentence(error))
+    except (HydraException, OmegaConfBaseException) as error:
+        sys.exit(mistakes.sentence(error))
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(sentence(error))
     report(display.console(), columns)
 
 

@@ -16,9 +16,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 from tqdm import tqdm
 
-from neuroexp import dispatch, display, launch, provenance, targets
+from neuroexp import dispatch, display, launch, mistakes, provenance, targets
 from neuroexp.job import Job, quiet, sentence
 from neuroexp.ledger import Cell
 
@@ -48,8 +49,10 @@ def main() -> None:
         jobs = [(job, provenance.configuration_key(job.config)) for job in composed(words)]
         done = finished(jobs)
         report(jobs, done)
-    except (HydraException, ValueError, FileNotFoundError) as error:
-        sys.exit(sentence(error.__cause__ or error) if isinstance(error, HydraException) else sentence(error))
+    except (HydraException, OmegaConfBaseException) as error:
+        sys.exit(mistakes.sentence(error))
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(sentence(error))
 
 
 def composed(words: Sequence[str]) -> Iterator[Job]:

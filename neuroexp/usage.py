@@ -33,10 +33,11 @@ Hydra's own flags:                                 python -m neuroexp --hydra-he
 
 def text() -> str:
     """Return the help with the groups as they lie in the package."""
-    return TEXT.format(groups="\n".join(f"  {group}: {', '.join(options)}" for group, options in _groups("")))
+    return TEXT.format(groups="\n".join(f"  {group}: {', '.join(options)}" for group, options in groups()))
 
 
-def _groups(group: str) -> Iterator[tuple[str, list[str]]]:
+def groups(group: str = "") -> Iterator[tuple[str, list[str]]]:
+    """Yield every group of the package's configuration, below `group`, with its options."""
     place: Traversable = files("neuroexp.conf")
     for part in group.split("/") if group else []:
         place = place / part
@@ -46,4 +47,4 @@ def _groups(group: str) -> Iterator[tuple[str, list[str]]]:
         yield group, options
     for entry in found:
         if entry.is_dir() and entry.name not in ("hydra", "__pycache__"):
-            yield from _groups(f"{group}/{entry.name}" if group else entry.name)
+            yield from groups(f"{group}/{entry.name}" if group else entry.name)

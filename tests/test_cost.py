@@ -256,7 +256,7 @@ def test_rates_follow_from_the_recording(tmp_path, monkeypatch, begun):  # noqa:
         (["channels=64", "outputs=3", "window=8"], "window=8 is too short for this network"),
         (["channels=64", "outputs=3", "budget.device=abacus"], "budget.device=abacus is not among the devices"),
         (["channels=64", "outputs=3", "window=range(20,30)"], "10 networks do not fit side by side"),
-        (["model=nonsense"], "Could not find 'model/nonsense'"),
+        (["model=nonsense"], "model=nonsense is not there"),
         (["recording=otb", "recording.path=gone.mat"], "gone.mat is not there"),
     ],
 )

@@ -79,7 +79,7 @@ def test_a_plan_before_and_after_a_part_of_the_sweep(neuroexp, tmp_path):
     [
         (["window=2o"], "window=2o is no whole number"),
         (["windw=20"], "windw"),
-        (["model=resnet"], "Could not find 'model/resnet'"),
+        (["model=resnet"], "model=resnet is not there"),
         (["recording=otb", "recording.path=gone.mat"], "gone.mat is not there"),
     ],
 )

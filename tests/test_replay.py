@@ -24,8 +24,10 @@ from neuroexp.decoder import Decoder
 from neuroexp.models.mldcnn import MLDCNN
 from neuroexp.recordings import eng_simulated, hdsemg_simulated
 from neuroexp.replay import lsl, matching, pace, report, source, view
+from neuroexp.replay.events import Event
 from neuroexp.replay.pace import Decoding, Latencies, Tally
 from neuroexp.replay.play import options, replay
+from neuroexp.replay.table import trains
 
 SPEC = replace(EMG, preparation=FILTERED, window=20, step=10)
 
@@ -152,10 +154,12 @@ def test_a_cuff_is_replayed_one_class_after_another(tmp_path):
     chosen = options({"chunk": "3000"}, spec)
     fast = engines.build("eager", decoder(56, 100, 3), {})
     summary = replay(spec, source.session(rat, spec), chosen, fast, tmp_path)
-    counts = np.array(summary["confusion"])
+    assert list(summary["scores"]) == ["whole recording"]  # no run says what its test part is
+    scores = summary["scores"]["whole recording"]
+    counts = np.array(scores["confusion"])
     assert summary["spans_s"] == [4, 4, 4]
     assert counts.sum() == summary["timing"]["decided"] > 50
-    assert summary["accuracy"] == counts.trace() / counts.sum()
+    assert scores["accuracy"] == counts.trace() / counts.sum()
     rows = list(csv.DictReader((tmp_path / "caps.csv").read_text().splitlines()))
     for number, name in enumerate(rat.classes):
         whole = signals.tripolar(
@@ -168,13 +172,51 @@ def test_a_cuff_is_replayed_one_class_after_another(tmp_path):
     assert (tmp_path / "replay.png").stat().st_size > 20_000
 
 
+def test_a_run_of_a_cuff_is_scored_on_its_test_part_and_on_the_whole(neuroexp, tmp_path, monkeypatch):
+    words = ("dataset=eng", "recording.duration_s=14", "model=engnet", "trainer=smoke", "optimizer.lr=1e-3")
+    done = neuroexp(*words, "trainer.max_epochs=4", "dataset.preprocessing.zero_phase=false")
+    assert done.code == 0, done.out
+    monkeypatch.chdir(tmp_path)
+    run = trained.load(trained.ask([done.results()[0]["run_id"]], "usage"))
+    chosen = options({}, run.spec)
+    engine = engines.build("eager", run.decoder, {})
+    summary = replay(run.spec, source.source(run.spec, None, run), chosen, engine, tmp_path / "out")
+    assert list(summary["scores"]) == ["test part", "whole recording"]
+    counts = {part: np.array(score["confusion"]) for part, score in summary["scores"].items()}
+    tested = np.bincount(run.fold.source.label[run.fold.split.test], minlength=3)
+    # the stream finds the same CAPs but for those between the thresholds of its class and the mean ones
+    np.testing.assert_allclose(counts["test part"].sum(axis=1), tested, rtol=0.15)
+    assert counts["whole recording"].sum() == summary["timing"]["decided"] > 4 * tested.sum()
+    scores, offline = summary["scores"]["test part"], done.results()[0]["scores"]
+    assert scores["accuracy"] == pytest.approx(offline["test/accuracy"], abs=0.1)
+    predicted = counts["test part"].sum(axis=0)
+    f1 = 2 * counts["test part"].diagonal() / (predicted + counts["test part"].sum(axis=1))
+    assert scores["macro_f1"] == pytest.approx(f1.mean())
+    report.show(summary, tmp_path / "out")
+
+
+def test_a_cuff_that_streams_live_is_decided_but_not_scored(tmp_path, capsys):
+    rat = eng_simulated.read(duration_s=4)
+    spec = replace(ENG, outputs=rat.classes, preparation=CUFF | {"cap_low_uv": 8.0, "cap_high_uv": 60.0})
+    sender = Sender(rat.read("pricking").signal, 30_000)
+    sender.thread.start()
+    chosen = options({"input": f"lsl:{sender.name}", "seconds": "3"}, spec)
+    summary = replay(spec, None, chosen, engines.build("eager", decoder(56, 100, 3), {}), tmp_path)
+    assert summary["timing"]["decided"] > 5
+    report.show(summary, tmp_path)
+    assert "No class is known of this stream: it is not scored." in capsys.readouterr().out
+    rows = list(csv.DictReader((tmp_path / "caps.csv").read_text().splitlines()))
+    assert {row["recording"] for row in rows} == {""}
+    assert (tmp_path / "replay.png").stat().st_size > 20_000
+
+
 def test_the_view_shows_who_fires_and_how_late():
     from rich.console import Console
 
     tally = Tally(5.0)
     tally.samples, tally.decided, tally.missed = 8192, 7, 1
-    tally.recent.extend(report.Event(0, sample, 0.9) for sample in (0, 8191, 6000))
-    tally.recent.append(report.Event(1, 4000, 0.9))
+    tally.recent.extend(Event(0, sample, 0.9) for sample in (0, 8191, 6000))
+    tally.recent.append(Event(1, 4000, 0.9))
     tally.latencies.add(3.0)
     np.testing.assert_array_equal(view.fired(SPEC, tally).sum(axis=1), [2, 1])  # the first is more than 4 s ago
     text = io.StringIO()
@@ -286,7 +328,7 @@ def test_a_run_is_replayed_from_file_and_from_lsl(neuroexp, tmp_path, monkeypatc
     recording = hdsemg_simulated.read(duration_s=12, units=4)
     windows = len(segments.window_starts(len(recording.signal), 20, 20))
     assert summary["timing"]["decided"] == windows == summary["timing"]["met"] + summary["timing"]["missed"]
-    found = report.trains(folder / "discharges.csv", 4)
+    found = trains(folder / "discharges.csv", 4)
     whole = summary["scores"]["whole recording"]
     for unit, true, train in zip(whole["units"], recording.spike_trains, found, strict=True):
         best = matching.agreement(true, train, 10, 41)

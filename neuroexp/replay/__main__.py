@@ -32,7 +32,7 @@ def main() -> None:
             exported = any(word.startswith("decoder=") for word in others)
             play = _exported(others, changes) if exported else _run(others, changes, Path(folder))
             place = Path("outputs") / "replay" / slug(play.spec, play.source, play.chosen)
-            summary = replay(play.spec, play.source, play.chosen, play.engine, place, play.spec.label == "step")
+            summary = replay(play.spec, play.source, play.chosen, play.engine, place)
     except ValueError as error:
         sys.exit(str(error))
     report.show(summary, place)

@@ -61,14 +61,14 @@ class Decoding:
         spec: Spec,
         engine: Predict,
         tally: Tally,
-        peak: bool = True,
         decided: Callable[[Window, NDArray[np.float32]], Any] | None = None,
     ):
-        """`peak` is how `events.Discharges` places an event; `decided` hears of every window with its probabilities."""
+        """`decided` hears of every window with its probabilities."""
         self.engine, self.tally, self.decided = engine, tally, decided
         self.stream = Stream(spec)
         self.events: Discharges | Classes = Classes(spec.window)
         if spec.step:
+            peak = spec.label == "step"
             self.events = Discharges(len(spec.outputs), spec.threshold, spec.window, spec.step, peak)
         for _ in range(WARM_UP):
             engine(np.zeros((1, spec.n_channels, spec.window), dtype=np.float32))

@@ -13,14 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from neuroexp.decoder import Spec
 from neuroexp.engines import Predict
-from neuroexp.replay import report
+from neuroexp.replay import report, scoring
 from neuroexp.replay import source as sources
 from neuroexp.replay.matching import tolerance
 from neuroexp.replay.pace import Decoding, Tally, chunks
 from neuroexp.replay.source import Source
 from neuroexp.replay.stream import Stream
+from neuroexp.replay.table import Table, timed, trains
 from neuroexp.typecheck import whole
 
 CHUNK_S = 0.005  # of a chunk, unless one is asked for
@@ -64,12 +68,18 @@ def options(words: Mapping[str, str], spec: Spec) -> Options:
     return Options(chunk, found["speed"] == "1", threads, found["engine"], seconds, *ends)
 
 
-def replay(
-    spec: Spec, source: Source | None, chosen: Options, engine: Predict, place: Path, peak: bool = True
-) -> dict[str, Any]:
+@dataclass
+class _Known:
+    """What is known of the recordings of a source."""
+
+    trains: list[NDArray[np.int64]]  # true spike trains of the only one
+    tested: dict[str, NDArray[np.bool_]]  # of each, the samples (time,) that the run was tested on
+
+
+def replay(spec: Spec, source: Source | None, chosen: Options, engine: Predict, place: Path) -> dict[str, Any]:
     """Replay `source`, or without one the live input; write events, summary and picture into `place`, return the summary.
 
-    `peak` is how `events.Discharges` places a discharge. Raises ValueError when the source is not of the run's kind.
+    Raises ValueError when the source is not of the run's kind.
     """
     from neuroexp.replay import view  # noqa: PLC0415 - only a terminal needs it
 
@@ -77,11 +87,11 @@ def replay(
     tally = Tally(spec.period_ms)
     health: dict[str, Any] = {}
     spans_s: list[float] = []
-    true: list[Any] = []
-    parts = _pieces(spec, source, chosen, true)
+    known = _Known([], {})
+    parts = _pieces(spec, source, chosen, known)
     parts = itertools.chain([next(parts)], parts)
     place.mkdir(parents=True, exist_ok=True)
-    table = report.Table(place / ("discharges.csv" if spec.step else "caps.csv"), spec)
+    table = Table(place / ("discharges.csv" if spec.step else "caps.csv"), spec)
     began, samples, stopped = time.perf_counter(), 0, False
     with contextlib.ExitStack() as stack:
         stack.callback(table.file.close)
@@ -92,7 +102,7 @@ def replay(
             heard = stack.enter_context(lsl.outlet(chosen.output, spec))
         stack.enter_context(view.shown(spec, tally))
         for name, pieces in parts:
-            decoding = Decoding(spec, engine, tally, peak, heard)
+            decoding = Decoding(spec, engine, tally, heard)
             try:
                 for chunk, first, arrived in pieces:
                     table.write(decoding.push(chunk, first, arrived), name)
@@ -110,65 +120,70 @@ def replay(
         "simulated": bool(source and source.simulated), "trained_on": bool(source and source.own),
         "engine": chosen.engine, "threads": chosen.threads, "chunk": chosen.chunk, "stopped": stopped,
         "how": _how(spec, source, chosen),
-        "event_at": ("highest probability" if peak else "middle of the positive windows") if spec.step else "CAP",
+        "event_at": _event_at(spec),
         "timing": report.timing(tally, time.perf_counter() - began, spec.rate_hz, samples),
         "health": health, "spans_s": spans_s,
     }  # fmt: skip
-    _finish(spec, source, summary, tally, true, Path(table.file.name))
+    _finish(spec, source, summary, tally, known, Path(table.file.name))
     finite = json.loads(json.dumps(summary, default=float), parse_constant=lambda _: None)  # JSON has no NaN
     (place / "summary.json").write_text(json.dumps(finite, indent=1))
     return summary
 
 
-def _pieces(spec: Spec, source: Source | None, chosen: Options, true: list[Any]) -> Iterator[tuple[str, Any]]:
-    """Yield, for each recording, its name and its chunks; the spike trains of a recording end up in `true`."""
+def _pieces(spec: Spec, source: Source | None, chosen: Options, known: _Known) -> Iterator[tuple[str, Any]]:
+    """Yield, for each recording, its name and its chunks; what is known of it is added to `known`."""
     if source is None:
         from neuroexp.replay import lsl  # noqa: PLC0415 - an extra
 
         assert chosen.input is not None
         yield "", lsl.inlet(chosen.input, spec, chosen.seconds)
         return
+    begin = 0
     for name, read in source.parts:
         recording = read()
         sources.check(spec, recording)
         signal = recording.signal
         if chosen.seconds is not None:
             signal = signal[: round(chosen.seconds * spec.rate_hz)]
-        true[:] = [train[train < len(signal)] for train in recording.spike_trains]
+        known.trains = [train[train < len(signal)] for train in recording.spike_trains]
+        if source.tested is not None:
+            known.tested[name] = source.tested[begin : begin + len(signal)]
+        begin += len(recording.signal)
         yield name, chunks(signal, chosen.chunk, spec.rate_hz, chosen.real_time)
 
 
 def _finish(
-    spec: Spec, source: Source | None, summary: dict[str, Any], tally: Tally, true: list[Any], path: Path
+    spec: Spec, source: Source | None, summary: dict[str, Any], tally: Tally, known: _Known, path: Path
 ) -> None:
     """Score what is known of the recording, and draw."""
     from neuroexp.replay import plot  # noqa: PLC0415 - matplotlib is needed once, at the end
 
     picture = path.with_name("replay.png")
-    if spec.step:
-        found, tested = report.trains(path, len(spec.outputs)), None
-        samples = round(summary["timing"]["recorded_s"] * spec.rate_hz)
-        true = [train[train < samples] for train in true]
-        if not true:
-            summary["unscored"] = "No spike trains are known of this stream: it is not scored."
+    if not spec.step:
+        if source is None:
+            summary["unscored"] = "No class is known of this stream: it is not scored."
         else:
-            if source is not None and source.tested is not None:
-                tested = source.tested[:samples]
-                if tested.any():
-                    summary["scores"] = {"test part": report.scores(true, found, spec, tested)}
-            summary.setdefault("scores", {})["whole recording"] = report.scores(true, found, spec)
-        within = tolerance(spec.rate_hz, spec.step)[0]
-        plot.discharges(picture, summary, tally, found, true or None, within, tested)
+            summary["scores"] = scoring.class_scores(path, spec, known.tested)
+            summary["counted"] = COUNTED if source.own else COUNTED.partition(" and those")[0]
+        plot.classes(picture, summary, tally, timed(path, spec.outputs, summary["spans_s"]))
         return
-    known = source is not None
-    counts = report.confusion(path, spec.outputs) if known else None
-    if counts is not None:
-        summary["confusion"] = counts.tolist()
-        summary["accuracy"] = float(counts.trace() / counts.sum()) if counts.sum() else math.nan
-        summary["counted"] = COUNTED if source and source.own else COUNTED.partition(" and those")[0]
+    found = trains(path, len(spec.outputs))
+    samples = round(summary["timing"]["recorded_s"] * spec.rate_hz)
+    true = [train[train < samples] for train in known.trains]
+    tested = known.tested[""][:samples] if known.tested else None
+    if true:
+        summary["scores"] = scoring.unit_scores(true, found, spec, tested)
     else:
-        summary["unscored"] = "No class is known of this stream: it is not scored."
-    plot.classes(picture, summary, tally, report.timed(path, spec.outputs, summary["spans_s"]))
+        summary["unscored"] = "No spike trains are known of this stream: it is not scored."
+    within = tolerance(spec.rate_hz, spec.step)[0]
+    plot.discharges(picture, summary, tally, found, true or None, within, tested)
+
+
+def _event_at(spec: Spec) -> str:
+    """Return in words where the time of an event is."""
+    if not spec.step:
+        return "CAP"
+    return "highest probability" if spec.label == "step" else "middle of the positive windows"
 
 
 def _how(spec: Spec, source: Source | None, chosen: Options) -> str:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from neuroexp.plots import BLUE, GREEN, GREY, ORANGE, RED
 from neuroexp.replay.matching import pairs
 from neuroexp.replay.pace import EDGES_MS, Tally
+from neuroexp.replay.scoring import TESTED, WHOLE
 
 Trains = Sequence[NDArray[np.int64]]
 WIDE = 11.0  # inches
@@ -90,14 +91,14 @@ def discharges(
         right.barh(range(1, units + 1), [len(train) / summary["timing"]["recorded_s"] for train in found], color=BLUE)
         right.set(xlabel="discharges per second", ylabel="motor unit", yticks=range(1, units + 1))
     else:
-        lags = [round(unit["lag_ms"] * rate_hz / 1000) for unit in summary["scores"]["whole recording"]["units"]]
+        lags = [round(unit["lag_ms"] * rate_hz / 1000) for unit in summary["scores"][WHOLE]["units"]]
         _compared(top, true, found, lags, within, rate_hz)
         _agreement(right, summary["scores"])
     if tested is not None:
         edges = np.flatnonzero(np.diff(np.concatenate([[0], tested.astype(np.int8), [0]])))
         for low, high in edges.reshape(-1, 2) / rate_hz:
             top.axvspan(low, high, color=GREEN, alpha=0.13, lw=0)
-        top.fill_between([], [], color=GREEN, alpha=0.25, label="test part")
+        top.fill_between([], [], color=GREEN, alpha=0.25, label=TESTED)
     top.set(ylabel="motor unit", xlabel="time (s)", yticks=range(1, units + 1), ylim=(0.4, units + 0.7))
     top.set_xlim(0, summary["timing"]["recorded_s"])
     if true is not None:
@@ -122,7 +123,7 @@ def _compared(axes: Any, true: Trains, found: Trains, lags: Sequence[int], withi
 def _agreement(axes: Any, scores: Mapping[str, Any]) -> None:
     whole_alone = len(scores) == 1
     for part, score in scores.items():
-        tested = part == "test part"
+        tested = part == TESTED
         shift = 0 if whole_alone else 0.2 if tested else -0.2
         places = [unit["unit"] + shift for unit in score["units"]]
         values = np.nan_to_num([unit["rate_of_agreement"] for unit in score["units"]])
@@ -135,31 +136,50 @@ def _agreement(axes: Any, scores: Mapping[str, Any]) -> None:
 
 
 def classes(path: Path, summary: Mapping[str, Any], tally: Tally, caps: Sequence[tuple[int, int, float]]) -> None:
-    """Draw each CAP (true class, decided class, seconds on a common time axis) in the lane of its decision."""
-    names, spans = summary["outputs"], summary["spans_s"]
+    """Draw each CAP (class of its recording or -1, class decided, seconds on a common axis) in the lane of its decision."""
+    names = summary["outputs"]
     figure, top, right = picture(summary, tally, 2 * len(names))
-    for colour, right_ones in ((BLUE, True), (RED, False)):
-        chosen = [(time_s, decided) for true, decided, time_s in caps if (true == decided) == right_ones]
+    known = "scores" in summary
+    kinds = (("as its recording", BLUE, True), ("another class", RED, False)) if known else (("", BLUE, False),)
+    for label, colour, agrees in kinds:
+        chosen = [(time_s, decided) for true, decided, time_s in caps if (true == decided) == agrees]
         times, lanes = np.array(chosen).reshape(-1, 2).T
-        label = "as its recording" if right_ones else "another class"
         top.vlines(times, lanes + 0.65, lanes + 1.35, color=colour, lw=0.6, label=label)
-    ends = np.cumsum(spans)
-    for number, (name, end, span) in enumerate(zip(names, ends, spans, strict=True), start=1):
-        top.axvspan(end - span, end, color=GREY, alpha=0.12 * (number % 2), lw=0)
-        top.text(end - span / 2, len(names) + 0.58, f"recording of {name}", ha="center", va="bottom", fontsize=9)
-    top.set(yticks=range(1, len(names) + 1), ylim=(0.5, len(names) + 0.85), xlim=(0, ends[-1]), xlabel="time (s)")
+    top.set(yticks=range(1, len(names) + 1), ylim=(0.5, len(names) + 0.85), xlabel="time (s)", ylabel="decided class")
     top.set_yticklabels(names)
-    top.set_ylabel("decided class")
-    top.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, frameon=False, fontsize=9)
-    counts = np.array(summary["confusion"])
+    top.set_xlim(0, summary["timing"]["recorded_s"])
+    if known:
+        _spans(top, names, summary["spans_s"])
+        top.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, frameon=False, fontsize=9)
+        _confusion(right, names, summary["scores"])
+    else:
+        counts = np.bincount([decided for _, decided, _ in caps], minlength=len(names))
+        right.barh(range(1, len(names) + 1), counts / summary["timing"]["recorded_s"], color=BLUE)
+        right.set(xlabel="CAPs per second", yticks=range(1, len(names) + 1))
+        right.set_yticklabels(names)
+    figure.savefig(path)
+
+
+def _spans(axes: Any, names: Sequence[str], spans_s: Sequence[float]) -> None:
+    """Say which recording is when; one that was stopped has fewer than there are classes."""
+    ends = np.cumsum(spans_s)
+    for number, (name, end, span) in enumerate(zip(names, ends, spans_s, strict=False), start=1):
+        axes.axvspan(end - span, end, color=GREY, alpha=0.12 * (number % 2), lw=0)
+        axes.text(end - span / 2, len(names) + 0.58, f"recording of {name}", ha="center", va="bottom", fontsize=9)
+
+
+def _confusion(axes: Any, names: Sequence[str], scores: Mapping[str, Any]) -> None:
+    part = next(iter(scores))
+    counts = np.array(scores[part]["confusion"])
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    right.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for row, column in np.ndindex(counts.shape):
         text = f"{counts[row, column]}\n{shares[row, column]:.0%}"
         colour = "white" if shares[row, column] > 0.6 else "black"
-        right.text(column, row, text, ha="center", va="center", color=colour, fontsize=9)
-    right.set(xticks=range(len(names)), yticks=range(len(names)), xlabel="decided", ylabel="recording")
-    right.set_xticklabels(names, fontsize=8)
-    right.set_yticklabels(names, fontsize=8)
-    right.set_title(f"accuracy {summary['accuracy']:.2f}", fontsize=10)
-    figure.savefig(path)
+        axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=9)
+    axes.set(xticks=range(len(names)), yticks=range(len(names)), xlabel="decided", ylabel=f"recording ({part})")
+    axes.set_xticklabels(names, fontsize=8)
+    axes.set_yticklabels(names, fontsize=8)
+    axes.set_title(
+        "accuracy " + ", ".join(f"{name} {score['accuracy']:.2f}" for name, score in scores.items()), fontsize=10
+    )

@@ -31,7 +31,7 @@ class Source:
     parts: tuple[tuple[str, Callable[[], Recording]], ...]  # the name of each ("" for the only one), and how to read it
     simulated: bool
     own: bool = False  # whether it is the recording that the run was trained on
-    tested: NDArray[np.bool_] | None = None  # the samples (time,) of that recording that the run was tested on
+    tested: NDArray[np.bool_] | None = None  # the samples (time,) that the run was tested on, recordings end to end
 
     @property
     def title(self) -> str:
@@ -112,23 +112,33 @@ def source(spec: Spec, recording: DictConfig | None, run: Trained | None = None)
         kinds = ("a nerve cuff", "HD-sEMG") if isinstance(found, Session) else ("HD-sEMG", "a nerve cuff")
         raise ValueError(f"{found.name} is a recording of {kinds[0]}, {spec.name} was trained on one of {kinds[1]}")
     if isinstance(found, Session):
-        return session(found, spec, own)
+        return session(found, spec, tested_caps(run) if own and run is not None else None, own)
     if not own or run is None:
         return Source(found.name, (("", lambda: found),), found.simulated)
     found = run.fold.source  # with its spike trains aligned, if the run did that
-    return Source(found.name, (("", lambda: found),), found.simulated, own, tested(run))
+    return Source(found.name, (("", lambda: found),), found.simulated, own, tested_steps(run))
 
 
-def session(found: Session, spec: Spec, own: bool = False) -> Source:
+def session(found: Session, spec: Spec, tested: NDArray[np.bool_] | None = None, own: bool = False) -> Source:
     """Return a cuff's recordings to stream, one class after another; raises ValueError when its classes are not the run's."""
     if found.classes != spec.outputs:
         theirs, ours = (", ".join(names) for names in (found.classes, spec.outputs))
         raise ValueError(f"{found.name} has the classes {theirs}; {spec.name} was trained on {ours}")
     parts = tuple((name, lambda name=name: found.read(name)) for name in found.classes)
-    return Source(found.name, parts, found.simulated, own)
+    return Source(found.name, parts, found.simulated, own, tested)
 
 
-def tested(run: Trained) -> NDArray[np.bool_]:
+def tested_caps(run: Trained) -> NDArray[np.bool_] | None:
+    """Return which samples (time,) lie in a signature of the run's test part, recordings end to end; None without CAPs."""
+    fold = run.fold
+    if run.asked.config.dataset.windows != "cap":
+        return None
+    part = np.zeros(fold.source.n_samples, dtype=bool)
+    part[fold.source.first[fold.split.test][:, None] + np.arange(fold.window)] = True
+    return part
+
+
+def tested_steps(run: Trained) -> NDArray[np.bool_]:
     """Return which samples (time,) the run's test windows decide on: the step around the centre of each."""
     fold, step = run.fold, run.spec.step
     assert step is not None
