@@ -23,7 +23,7 @@ paper: .venv/ready
 	-$(RUN) -m neuroexp experiment=protocol/split_real window=20 step=10 fold=0 label=window dataset.align=true trainer.max_epochs=60 optimizer.lr=1e-3
 	-$(RUN) -m neuroexp experiment=protocol/label dataset.align=false window=20,140 fold=0 $(SHORT)
 	-$(RUN) -m neuroexp experiment=protocol/label label=step dataset.align=true window=20,140 fold=0 $(SHORT)
-	-$(RUN) -m neuroexp experiment=protocol/intensity recording.subject=1 $(SHORT)
+	-$(RUN) -m neuroexp experiment=protocol/intensity recording.subject=1 recording.train_mvc=10,50 recording.test_mvc=10,50 $(SHORT)
 	-$(RUN) -m neuroexp experiment=protocol/rats recording.test=[6] $(FAST)
 	$(RUN) -m experiments
 
