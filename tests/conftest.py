@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,6 +73,55 @@ def neuroexp(tmp_path: Path) -> Callable[..., Outcome]:
 
     return run
 
+
+SEVERAL = """
+import json, os, sys, traceback
+from neuroexp import __main__ as command, tracking, training  # what takes seconds, once for all
+
+codes = []
+for number, words in enumerate(json.loads(sys.argv[1])):
+    if os.fork() == 0:
+        out = os.open(f"{number}.txt", os.O_CREAT | os.O_WRONLY)
+        os.dup2(out, 1), os.dup2(out, 2)
+        sys.argv, code = ["neuroexp", *words], 0
+        try:
+            command.main()
+        except SystemExit as end:
+            code = end.code
+        except BaseException:
+            traceback.print_exc()
+            code = 70
+        sys.stdout.flush(), sys.stderr.flush()
+        os._exit(code or 0)
+    codes.append(os.waitstatus_to_exitcode(os.wait()[1]))
+print(json.dumps(codes))
+"""
+
+
+@pytest.fixture
+def several(tmp_path: Path) -> Callable[[Sequence[Sequence[str]]], list[Outcome]]:
+    """Run several short commands one after another, each in a process forked from one that has imported all."""
+
+    def run(commands: Sequence[Sequence[str]]) -> list[Outcome]:
+        line = [sys.executable, "-c", SEVERAL, json.dumps(commands)]
+        environment = os.environ | {"PYTHONWARNINGS": "default"}
+        done = subprocess.run(
+            line, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        codes = json.loads(done.stdout.splitlines()[-1])
+        texts = [(tmp_path / f"{number}.txt").read_text() for number in range(len(codes))]
+        return [Outcome(code, text, tmp_path) for code, text in zip(codes, texts, strict=True)]
+
+    return run
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put tests that start processes first: what is left for one worker at the end is short."""
+    items.sort(key=lambda item: item.path.stem not in STARTING)
+
+
+STARTING = {"test_browser", "test_cli", "test_cli_eng", "test_export", "test_launchers", "test_replay", "test_survival"}
 
 # A short, strong recording: the smallest that all splits can cut.
 SMALL = ("recording.duration_s=12", "recording.units=4", "trainer=smoke")

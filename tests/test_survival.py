@@ -251,7 +251,7 @@ def test_rounds_of_sigkill(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     assert survival.sweep(tmp_path / "a", words).wait() == 0
-    killed = survival.survive(tmp_path / "b", 3, words, 12, random.Random(1))
+    killed = survival.survive(tmp_path / "b", 2, words, 12, random.Random(1))
     assert killed.total() > 0
     assert survival.scores(tmp_path / "b") == survival.scores(tmp_path / "a")
 
