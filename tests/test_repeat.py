@@ -3,11 +3,8 @@
 import subprocess
 import sys
 
-import pytest
 from conftest import SMALL
 from test_cli import store
-
-from neuroexp import trained
 
 
 def repeat(folder, *words: str) -> subprocess.CompletedProcess:
@@ -30,11 +27,12 @@ def test_a_run_gives_the_same_scores_again_and_a_changed_one_does_not(neuroexp, 
     assert len(opened.client.search_runs([opened.experiment_id])) == 1  # a repetition is no new result
     recorded = opened.client.get_run(result["run_id"])
     assert len(recorded.data.tags["neuroexp.split"]) == 16
-    mistaken = repeat(tmp_path, "nope")
-    assert mistaken.returncode == 1
-    assert "run nope is not in sqlite:///" in mistaken.stderr
-    assert "Traceback" not in mistaken.stderr
-    with pytest.raises(ValueError, match="sqlite:///gone.db is not there"):
-        trained.ask(["nope", "tracking.uri=sqlite:///gone.db"], "usage")
-    with pytest.raises(ValueError, match="usage"):
-        trained.ask([], "usage")
+    for words, says in (
+        (["nope"], "run nope is not in sqlite:///"),
+        (["nope", "tracking.uri=sqlite:///gone.db"], "sqlite:///gone.db is not there"),
+        ([], "python -m neuroexp.repeat RUN_ID"),
+    ):
+        mistaken = repeat(tmp_path, *words)
+        assert mistaken.returncode == 1
+        assert says in mistaken.stderr
+        assert "Traceback" not in mistaken.stderr
