@@ -28,7 +28,7 @@ paper: .venv/ready
 	$(RUN) -m experiments
 
 test: check
-	$(RUN) -m pytest -n 2 --dist worksteal
+	$(RUN) -m pytest -n 3 --dist worksteal
 
 check: .venv/ready
 	.venv/bin/ruff format --check .

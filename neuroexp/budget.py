@@ -84,8 +84,13 @@ def metrics(costs: Mapping[str, float], budget: Budget) -> dict[str, float]:
     shares = {name: spent[name] / limit for name, limit in budget.limits.items() if name in spent}
     found = {f"budget/{name}_share": share for name, share in shares.items()}
     if budget.limits and len(shares) == len(budget.limits):
-        found["budget/within"] = float(max(shares.values()) <= 1)
+        found["budget/within"] = float(max(shares.values()) <= 1 and not _too_slow(spent, budget))
     return found
+
+
+def _too_slow(spent: Mapping[str, float], budget: Budget) -> bool:
+    """Return whether the device whose energy counts is known to reach fewer operations per second than a run needs."""
+    return "energy_uj" in budget.limits and spent.get("mac_per_s", 0) > budget.device.mac_per_s
 
 
 def verdict(costs: Mapping[str, float], budget: Budget, numbers: bool = True) -> str:
@@ -93,23 +98,30 @@ def verdict(costs: Mapping[str, float], budget: Budget, numbers: bool = True) ->
     spent = used(costs, budget.device)
     over = [name for name, limit in budget.limits.items() if spent.get(name, 0) > limit]
     unknown = [LIMITS[name][0] for name in budget.limits if name not in spent]
-    words = []
-    if over:
-        told = [_compared(name, spent[name], budget) if numbers else LIMITS[name][0] for name in over]
-        words.append(f"over: {', '.join(told)}")
+    words = [_compared(name, spent[name], budget) if numbers else LIMITS[name][0] for name in over]
+    if _too_slow(spent, budget):
+        told = _apart(spent["mac_per_s"] / 1e6, budget.device.mac_per_s / 1e6)
+        estimate = " (estimate: {} of {} million MAC/s)".format(*told)
+        words.append(f"{budget.device.name} too slow{estimate if numbers else ''}")
+    words = [f"over: {', '.join(words)}"] if words else []
     if unknown:
         words.append(f"unknown: {', '.join(unknown)}")
     return "; ".join(words) or ("within" if budget.limits else "")
 
 
 def _compared(name: str, spent: float, budget: Budget) -> str:
-    """Return `latency 5.4 of 4.9 ms`, with as many digits as it takes to see that it is more."""
+    """Return `latency 5.39 of 4.9 ms`."""
     word, unit, one = LIMITS[name]
     note = {"memory_kb": f" ({budget.device.precision})", "energy_uj": " (estimate)"}.get(name, "")
-    limit = budget.limits[name]
-    for digits in range(2, 18):
+    more, limit = _apart(spent / one, budget.limits[name] / one)
+    return f"{word} {more} of {limit} {unit}{note}"
+
+
+def _apart(more: float, limit: float) -> tuple[str, str]:
+    """Return two numbers with three digits, or as many as it takes to see which is more and what the limit is."""
+    for digits in range(3, 18):
         # 17 digits tell any two numbers apart, and Python writes no more of them than it takes
-        texts = [f"{float(f'{value / one:.{digits}g}'):,}".removesuffix(".0") for value in (spent, limit)]
+        texts = [f"{float(f'{value:.{digits}g}'):,}".removesuffix(".0") for value in (more, limit)]
         if texts[0] != texts[1] and math.isclose(float(f"{limit:.{digits}g}"), limit):
             break
-    return f"{word} {texts[0]} of {texts[1]} {unit}{note}"
+    return texts[0], texts[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 USAGE = """Any words of python -m neuroexp; values with commas stand side by side.
-channels=64 outputs=15 count without reading a recording."""
+channels=64 outputs=15 count without reading a recording; --devices names the devices and their sources."""
 COLUMNS = 8  # networks that fit side by side
 SAME = ("fold", "seed", "split", "label", "task", "optimizer", "trainer", "output", "experiment")  # cost the same
 
@@ -45,7 +46,8 @@ class Column:
     setting: Setting
     costs: Mapping[str, float]  # as a run records them
     count: operations.Count
-    flops: Mapping[str, str]  # with and without normalisation, or why not
+    flops: Mapping[str, str]  # with and without normalisation
+    why: str  # they are not counted
     allowed: budget.Budget
 
 
@@ -54,6 +56,9 @@ def main() -> None:
     words = [word for word in sys.argv[1:] if word not in ("-m", "--multirun")]
     if {"-h", "--help"} & set(words):
         sys.exit(f"{__doc__}\n\n{USAGE}")
+    if "--devices" in words:
+        sources(display.console())
+        return
     launch.begin()
     quiet()
     try:
@@ -112,7 +117,7 @@ def _follows(job: Job, decisions_hz: float | None) -> str:
         return "A decision per step"
     if decisions_hz is None:
         return "The rate of decisions is unknown: windows follow CAPs, and how often they come only a recording says"
-    return "A decision per CAP: those found during the stimuli, per second of stimulus"
+    return "Windows follow CAPs: decisions per second are the CAPs found while stimuli last, over the time that stimuli last"
 
 
 def _column(job: Job, setting: Setting) -> Column:
@@ -123,15 +128,16 @@ def _column(job: Job, setting: Setting) -> Column:
     allowed = budget.read(job.config["budget"])
     costs = operations.costs(network, window)
     costs |= budget.estimates(costs, setting.decisions_hz, allowed.device)
-    if unknown := operations.unknown_layers(network):
-        flops = dict.fromkeys(("with", "without"), f"not counted: {', '.join(unknown)}")
-    else:
-        counts = [operations.flops(network, window, normalisation) for normalisation in (True, False)]
-        flops = {name: f"{count:,}" for name, count in zip(("with", "without"), counts, strict=True)}
+    flops, why = {}, ""
+    for name, normalisation in (("with", True), ("without", False)):
+        try:
+            flops[name] = f"{operations.flops(network, window, normalisation):,}"
+        except ValueError as error:
+            flops[name], why = "not counted", str(error)
     words = [job.parameters["model"], f"W{job.config['window']}"] + [f"S{job.config['step']}"] * bool(
         job.config["step"]
     )
-    return Column(" ".join(words), setting, costs, operations.count(network, window), flops, allowed)
+    return Column(" ".join(words), setting, costs, operations.count(network, window), flops, why, allowed)
 
 
 def report(out: Console, columns: Sequence[Column]) -> None:
@@ -210,14 +216,27 @@ def notes(columns: Sequence[Column]) -> list[str]:
         counter = {"fvcore": "fvcore", "torch": "torch's counter (fvcore knows no recurrent layers)"}
         left_out = f", which leaves out {skipped}" if skipped else ""
         lines.append(f"{column.name}: MAC counted by {counter[column.count.counter]}{left_out}.")
+        lines += [f"{column.name}: FLOP not counted, {column.why}."] * bool(column.why)
     lines += [
         *(f"{words}." for words in dict.fromkeys(column.setting.rate for column in columns)),
+        "FLOP are those of layers; what a network computes between them is not counted.",
         "A KB is 1000 bytes. int8: a byte per weight and an fp32 scale per output channel; vectors keep 4 bytes per value.",
         "Activations: inputs and outputs of an operation together, freed after their last use, nothing fused.",
         "Energy is an estimate, MAC times pJ/MAC: of arithmetic alone or of a chip with another network, as it says. Too slow:",
-        "more MAC per second than that network reached there. From:",
+        "more MAC per second than that network reached there. Devices and sources: python -m neuroexp.cost --devices",
     ]
-    return lines + [f"  {device.name}: {device.what}. {device.source} ({device.year})" for device in devices().values()]
+    return lines
+
+
+def sources(out: Console) -> None:
+    """Print what each device is and where its picojoules per multiply-accumulate come from."""
+    from rich.padding import Padding  # noqa: PLC0415 - as above
+
+    for device in devices().values():
+        reached = f", {device.mac_per_s / 1e6:,.0f} million MAC/s" if math.isfinite(device.mac_per_s) else ""
+        facts = f"{device.what}, {device.precision}: {device.pj_per_mac:g} pJ/MAC ({device.includes}){reached}"
+        out.print(f"[bold]{device.name}[/]  {facts}")
+        out.print(Padding(f"{device.source} ({device.year})", (0, 0, 1, 4)))
 
 
 if __name__ == "__main__":

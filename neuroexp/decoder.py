@@ -29,6 +29,7 @@ class Spec:
     step: int | None  # samples between windows; None where they follow CAPs
     preparation: dict[str, Any]  # of the signal: the settings of the dataset that a stream repeats
     label: str = "step"  # which discharges make a window positive: those in the step, in the window, near its centre
+    digest: str = ""  # of the recording, by which it is known again
 
     def to_json(self) -> str:
         """Return it as text."""
@@ -82,5 +83,6 @@ class Decoder(nn.Module):
     def forward(self, windows: Tensor) -> Tensor:
         """Return the probabilities of each window."""
         if self.reorders:
-            windows = windows.index_select(1, self.order)
+            # with a dimension more, because OpenVINO 2026.4 mixes up channels that are chosen right before a 1-D convolution
+            windows = windows.unsqueeze(1).index_select(2, self.order).squeeze(1)
         return self.activation(self.network((windows - self.mean) / self.scale))

@@ -14,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from neuroexp import budget, display, launch
+from neuroexp import budget, display, launch, provenance
 from neuroexp.job import Job, Result, quiet, run, sentence
 from neuroexp.worker import Worker
 
@@ -22,27 +22,7 @@ log = logging.getLogger(__name__)  # to the job's log
 console = logging.getLogger("console")  # to the terminal as well
 
 VIEW = ("recording", "model", "window", "step", "split", "fold")  # the parameters that MLflow shows as columns
-# What a run's name leaves out of what was typed, because the name says it already or it changes no score.
-UNNAMED = {
-    "dataset",
-    "recording",
-    "model",
-    "window",
-    "step",
-    "fold",
-    "experiment",
-    "trainer",
-    "tracking",
-    "output",
-    "data",
-    "cache",
-    "timeout_min",
-    "retries",
-    "on_failure",
-    "checkpoint_s",
-    "trusted",
-    "verbose",
-}
+NAMED = {"dataset", "recording", "model", "window", "step", "fold"}  # what a run's name says anyway
 
 
 def do(cfg: DictConfig) -> float | None:
@@ -223,9 +203,11 @@ def typed() -> dict[str, str]:
     """Return what was typed for this job, or is swept by its experiment, beyond the choices that every run names."""
     overrides = (override.lstrip("+~").partition("=") for override in HydraConfig.get().overrides.task)
     return {
-        key: value
+        key: value or "null"
         for key, _, value in overrides
-        if key not in UNNAMED and key.split(".")[0] not in {"trainer", "tracking", "budget"}
+        if key not in NAMED
+        and key.split(".")[0] not in provenance.LOGISTICS  # which change no score
+        and key.split(".")[-1] not in provenance.PLACES
     }
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 ROWS = 60  # of a table, at most
+ID = 8  # characters of a run's id that tell it from the others
 COLOURS = {"failed": "red", "killed": "yellow", "left": "yellow", "elsewhere": "cyan"}
 REFRESH_S = 0.5
 
@@ -142,6 +143,7 @@ def table(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
         shown = shown[:ROWS]
     grid = Table(box=None, pad_edge=False, header_style="bold")
     grid.add_column("run", no_wrap=True)
+    grid.add_column("id", no_wrap=True, style="dim")
     for key in scores:
         grid.add_column(heading(key), justify="right", no_wrap=True)
     grid.add_column("seconds", justify="right")
@@ -153,8 +155,9 @@ def table(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
         seconds = None if row["status"] in ("skipped", "elsewhere", "left") else row["seconds"]
         cells = [_cell(row["scores"].get(key)) for key in scores]
         colour = COLOURS.get(row["status"], "green")
-        words = [_verdict(row.get("budget", ""))] if budgeted else []
-        grid.add_row(row["name"], *cells, _cell(seconds, 1), f"[{colour}]{row['status']}[/]", *words)
+        name, run_id = row["name"], (row.get("run_id") or "")[:ID]
+        words = [f"[{colour}]{row['status']}[/]", *([_verdict(row.get("budget", ""))] if budgeted else [])]
+        grid.add_row(name, run_id, *cells, _cell(seconds, 1), *words)
     out.print(grid)
     if len(shown) < len(rows):
         counts = Counter(row["status"] for row in rows)

@@ -1,10 +1,12 @@
-"""Ways to run a decoder on one window after another: PyTorch, compiled, ONNX Runtime in fp32 and int8, a GPU."""
+"""Ways to run a decoder on one window after another: PyTorch, compiled, ONNX Runtime and OpenVINO, a GPU."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,22 +17,29 @@ from neuroexp.decoder import Decoder
 
 Predict = Callable[[NDArray[np.float32]], NDArray[np.float32]]  # (batch, channel, time) in µV -> (batch, output)
 FILES = {"onnx": "decoder.onnx", "int8": "decoder_int8.onnx"}
-ENGINES = ("eager", "compiled", *FILES, "cuda", "cuda_graph")
+OPENVINO = {  # engine -> form of the exported decoder, precision of what is not int8 in it
+    "openvino": ("onnx", "f32"),
+    "openvino_bf16": ("onnx", "bf16"),
+    "openvino_int8": ("int8", "f32"),
+}
+EXPORTED = (*FILES, *OPENVINO)  # these run an exported decoder
+ENGINES = ("eager", "compiled", *EXPORTED, "cuda", "cuda_graph")
 
 
 def build(name: str, decoder: Decoder, files: Mapping[str, Path], threads: int = 1) -> Predict:
-    """Return what predicts with the engine `name`; `files` are those of ONNX Runtime's two, by engine.
+    """Return what predicts with the engine `name`; `files` are the exported decoders by form, onnx and int8.
 
     PyTorch's threads are set for the whole process. Raises ValueError for an engine that is not there.
     """
     if threads < 1:
         raise ValueError(f"threads={threads} must be at least 1")
-    if name in files:
-        return of_file(files[name], threads)
     if name not in ENGINES:
         raise ValueError(f"engine={name} is none of {', '.join(ENGINES)}")
-    if name in FILES:
-        raise ValueError(f"engine={name} needs an exported decoder")
+    if name in EXPORTED:
+        form, precision = OPENVINO.get(name, (name, ""))
+        if form not in files:
+            raise ValueError(f"engine={name} needs an exported decoder")
+        return _openvino(name, files[form], precision, threads) if precision else of_file(files[form], threads)
     torch.set_num_threads(threads)
     if name.startswith("cuda"):
         if not torch.cuda.is_available():
@@ -43,6 +52,38 @@ def of_file(path: Path, threads: int = 1) -> Predict:
     """Return what predicts with an exported decoder alone."""
     session = onnxfile.session(path, threads)
     return lambda windows: session.run(None, {onnxfile.INPUT: windows})[0]
+
+
+def there() -> list[str]:
+    """Return the engines that can be asked for here: a GPU's where there is one, OpenVINO's where it is installed."""
+    lacking = () if find_spec("openvino") else tuple(OPENVINO)
+    lacking += () if torch.cuda.is_available() else ("cuda", "cuda_graph")
+    return [name for name in ENGINES if name not in lacking]
+
+
+def _openvino(name: str, path: Path, precision: str, threads: int) -> Predict:
+    """Compile an exported decoder for windows one at a time, on so many threads of the processor."""
+    core = onnxfile.needed("openvino", "openvino").Core()
+    if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise ValueError(f"engine={name}: this processor has no bf16")
+    model = core.read_model(str(path))
+    model.reshape([1, *(size.get_length() for size in list(model.input().partial_shape)[1:])])
+    # a virtual machine may show its cores as threads of one, of which OpenVINO would use the first alone
+    settings: dict[str, Any] = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "ENABLE_HYPER_THREADING": True}
+    settings |= {"INFERENCE_PRECISION_HINT": precision, "ENABLE_CPU_PINNING": False}
+    request = core.compile_model(model, "CPU", settings).create_infer_request()
+    # in and out through the request's own arrays: handing them over takes 40 us, more than some networks
+    given, result = request.get_input_tensor().data, request.get_output_tensor().data
+
+    def predict(windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        found = np.empty((len(windows), result.shape[1]), dtype=np.float32)
+        for row in range(len(windows)):
+            given[0] = windows[row]
+            request.infer()
+            found[row] = result[0]
+        return found
+
+    return predict
 
 
 def _plain(decoder: Callable[[torch.Tensor], torch.Tensor]) -> Predict:

@@ -25,17 +25,19 @@ SCORE = {"hdsemg": "f1", "eng": "macro_f1"}
 class Exported:
     """One form of a decoder, and how it compares with the network that was trained."""
 
-    form: str
+    form: str  # trained, or the engine that ran it
     size_kb: float
     score: float  # on the test windows
     largest: float  # difference of a probability there, from the trained network's
     agree: float  # share of decisions that are the same
+    positive: int  # decisions
 
 
 def main() -> None:
     """Write a run's decoder as ONNX in fp32 and int8, compare both with the original, and add them to the run."""
     asked = trained.asked(sys.argv[1:], USAGE, OWN)
-    from neuroexp.tracking import StoreError, add  # noqa: PLC0415 - a second to import
+    from neuroexp.recorded import add  # noqa: PLC0415 - a second to import
+    from neuroexp.tracking import StoreError  # noqa: PLC0415 - as above
 
     try:
         onnxfile.needed("onnx")
@@ -67,18 +69,23 @@ def write(back: trained.Trained, folder: Path, calibration: int = CALIBRATION) -
 
 
 def compare(back: trained.Trained, files: Mapping[str, Path]) -> list[Exported]:
-    """Return score and differences of the exported forms on the test windows, the trained network first."""
+    """Return score and differences of the exported forms on the test windows, the trained network first, engine by engine."""
     test = back.fold.split.test
     labels = back.fold.labels[torch.from_numpy(test)].numpy()
     windows = trained.microvolts(back.fold, test).numpy()
     original = _predict(engines.build("eager", back.decoder, {}), windows)
     weights_kb = sum(p.numel() * p.element_size() for p in back.decoder.parameters()) / 1000
-    table = [Exported("trained", weights_kb, score(back, original, labels), 0.0, 1.0)]
-    for form, path in files.items():
-        found = _predict(engines.build(form, back.decoder, files), windows)
-        same = float(np.mean(_decisions(back, found) == _decisions(back, original)))
-        largest = float(np.abs(found - original).max())
-        table.append(Exported(form, path.stat().st_size / 1000, score(back, found, labels), largest, same))
+    decisions = _decisions(back, original)
+    table = [Exported("trained", weights_kb, score(back, original, labels), 0.0, 1.0, int(decisions.sum()))]
+    for name in (engine for engine in engines.there() if engine in engines.EXPORTED):
+        try:
+            found = _predict(engines.build(name, back.decoder, files), windows)
+        except ValueError:  # no bf16 here
+            continue
+        decided = _decisions(back, found)
+        same, largest = float(np.mean(decided == decisions)), float(np.abs(found - original).max())
+        size_kb = files[engines.OPENVINO.get(name, (name, ""))[0]].stat().st_size / 1000
+        table.append(Exported(name, size_kb, score(back, found, labels), largest, same, int(decided.sum())))
     return table
 
 
@@ -118,10 +125,12 @@ def show(back: trained.Trained, table: list[Exported], folder: Path) -> None:
     out.print(grid)
     simulated = "simulated recording, " if getattr(back.fold.source, "simulated", False) else ""
     out.print(f"\n({simulated}{len(back.fold.split.test)} test windows of {back.spec.recording})", markup=False)
-    out.print(
-        f"{folder}/decoder.onnx, {folder}/decoder_int8.onnx; in MLflow: runs:/{back.spec.run_id}/decoder_onnx",
-        soft_wrap=True,
-    )
+    if not table[0].positive:
+        out.print(
+            f"[yellow]The trained network finds no discharge in them: no probability is above {back.spec.threshold:g}.[/]"
+        )
+    for form, name in engines.FILES.items():
+        out.print(f"{folder}/{name}; in MLflow: runs:/{back.spec.run_id}/decoder_{form}", markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from neuroexp import display, engines, export, provenance, trained
@@ -38,6 +38,7 @@ class Latency:
     p99_ms: float
     max_ms: float
     predictions: int
+    largest: float = math.nan  # difference of a probability from the trained network's
 
 
 @dataclass(frozen=True)
@@ -73,15 +74,16 @@ class Timing:
 def main() -> None:
     """Measure a run's decoder with every engine that is there, print the table, add it to the run."""
     asked = trained.asked(sys.argv[1:], USAGE, OWN)
-    from neuroexp.tracking import StoreError, add  # noqa: PLC0415 - a second to import
+    from neuroexp.recorded import add  # noqa: PLC0415 - a second to import
+    from neuroexp.tracking import StoreError  # noqa: PLC0415 - as above
 
     try:
-        wanted = chosen(asked.words.get("engines", ",".join(_there())))
+        wanted = chosen(asked.words.get("engines", ",".join(engines.there())))
         threads = [whole("threads", word) for word in asked.words.get("threads", _counts()).split(",")]
         seconds = whole("seconds", asked.words.get("seconds", "2"))
         back = trained.load(asked)
         with tempfile.TemporaryDirectory() as folder:
-            files = export.write(back, Path(folder)) if set(wanted) & set(engines.FILES) else {}
+            files = export.write(back, Path(folder)) if set(wanted) & set(engines.EXPORTED) else {}
             windows = trained.microvolts(back.fold, back.fold.split.test[:WINDOWS]).numpy()
             rows = measure(back, files, windows, wanted, threads, seconds)
         with tempfile.TemporaryDirectory() as folder:
@@ -114,6 +116,7 @@ def measure(
 ) -> list[Latency]:
     """Return what predicting `windows` (window, channel, time) one at a time takes; says which engine cannot run here."""
     rows = []
+    expected = _each(engines.build("eager", back.decoder, {}), windows)
     for name in wanted:
         for count in threads if not name.startswith("cuda") else threads[:1]:
             try:
@@ -121,11 +124,16 @@ def measure(
             except ValueError as error:
                 print(error, file=sys.stderr)
                 break
-            rows.append(clock(name, count, engine, windows, seconds))
+            largest = float(np.abs(_each(engine, windows) - expected).max())
+            rows.append(replace(clock(name, count, engine, windows, seconds), largest=largest))
         back.decoder.to("cpu")
     if not rows:
         raise ValueError("no engine could run")
     return rows
+
+
+def _each(engine: engines.Predict, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.concatenate([engine(windows[row : row + 1]) for row in range(len(windows))])
 
 
 def clock(name: str, threads: int, engine: engines.Predict, windows: NDArray[np.float32], seconds: float) -> Latency:
@@ -150,7 +158,17 @@ def show(spec: Spec, rows: Sequence[Latency]) -> None:
 
     out, timing = display.console(), Timing.of(spec)
     grid = Table(box=None, pad_edge=False, header_style="bold")
-    heads = ("engine", "threads", "p50 ms", "p99 ms", "max ms", "window + p50", "worst age", "real-time factor")
+    heads = (
+        "engine",
+        "threads",
+        "p50 ms",
+        "p99 ms",
+        "max ms",
+        "window + p50",
+        "worst age",
+        "real-time factor",
+        "difference",
+    )
     for head in heads:
         grid.add_column(head, justify="left" if head == "engine" else "right")
     for row in rows:
@@ -162,6 +180,7 @@ def show(spec: Spec, rows: Sequence[Latency]) -> None:
             f"{timing.paper_ms(row.p50_ms):.1f}",
             f"{timing.age_ms(row.p99_ms):.1f}",
             f"{timing.factor(row.p50_ms):.3f}" + (" late" if late else ""),
+            f"{row.largest:.1g}",
             style="red" if late else None,
         )
     out.print(f"{spec.name}, one window at a time", style="bold", markup=False)
@@ -169,15 +188,12 @@ def show(spec: Spec, rows: Sequence[Latency]) -> None:
     what = "a step" if spec.step else "the shortest time between two CAPs"
     out.print(
         f"\nwindow {timing.window_ms:.2f} ms, {what} {timing.period_ms:.2f} ms; worst age: of a window's oldest sample, "
-        "window + that time + p99;\nthe real-time factor is p50 over that time, and late means that the p99 misses it",
+        "window + that time + p99;\nthe real-time factor is p50 over that time, and late means that the p99 misses it;\n"
+        "difference: the largest one of a probability from the trained network's",
         markup=False,
     )
     if timing.unseen > 0:
         out.print(f"{timing.unseen:.0%} of the samples lie between windows and are never seen")
-
-
-def _there() -> list[str]:
-    return [name for name in engines.ENGINES if torch.cuda.is_available() or not name.startswith("cuda")]
 
 
 def _counts() -> str:

@@ -19,6 +19,8 @@ def sentence(error: HydraException | OmegaConfBaseException) -> str:
         group, _, option = file.rpartition("/") if file.startswith("hydra/") else file.partition("/")
         return f"{group}={option} is not there{_valid(option, _options(group) or error.options)}"
     if isinstance(error, OverrideParseException):
+        if "=" not in str(error.override):
+            return f"{error.override} is no setting: settings are typed as name=value, such as window=60"
         said = error.message.splitlines()
         why = [line for line in said if not line.startswith("Error parsing override") and "https://" not in line]
         return f"{error.override} cannot be read: {' '.join(why)}"

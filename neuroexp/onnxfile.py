@@ -147,14 +147,14 @@ def _digest(model: Any) -> str:
     return hashlib.sha256(bare.SerializeToString(deterministic=True) + repr(sorted(kept)).encode()).hexdigest()
 
 
-def needed(module: str) -> ModuleType:
-    """Return a module of the extra; raises ValueError when the extra is not installed."""
+def needed(module: str, extra: str = "export") -> ModuleType:
+    """Return a module of an extra; raises ValueError when the extra is not installed."""
     import importlib  # noqa: PLC0415
 
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise ValueError(f"{error.name} is missing: pip install 'neuroexp[export]'") from None
+        raise ValueError(f"{error.name} is missing: pip install 'neuroexp[{extra}]'") from None
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import time
 import warnings
 from collections import Counter
@@ -193,15 +194,11 @@ def _fvcore(model: nn.Module, inputs: Tensor) -> Count:
     return Count(total, "fvcore", skipped)
 
 
-# operations per value that a layer puts out, beyond its products; layers that only move values have none
-PER_VALUE: dict[type[nn.Module], int] = {
-    nn.ReLU: 1,
-    nn.Flatten: 0,
-    nn.Identity: 0,
-    nn.Dropout: 0,
-    nn.ZeroPad2d: 0,
-    nn.AdaptiveAvgPool2d: 0,
-}
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Linear)
+POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d)
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+ACTIVATIONS = (nn.ReLU, nn.ELU, nn.GELU, nn.LeakyReLU, nn.SiLU, nn.Sigmoid, nn.Tanh)
+MOVED = (nn.Flatten, nn.Identity, nn.Dropout, nn.ZeroPad2d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d)  # count nothing
 
 
 def flops(model: nn.Module, inputs: Tensor, normalisation: bool = True) -> int:
@@ -209,43 +206,42 @@ def flops(model: nn.Module, inputs: Tensor, normalisation: bool = True) -> int:
 
     Two per multiply-accumulate, one per bias and per ReLU, the kernel's area per max-pooled value, two per batch-normalised
     value unless `normalisation` is false. The convention was found by fitting: with it MobilESCAPE-Net has the 82,798,211
-    of its Table V, without normalisation the 81,857,411 of its introduction. Raises ValueError for a network with a layer
-    that the convention has no count for.
+    of its Table V, without normalisation the 81,857,411 of its introduction. Other activations count as a ReLU, average
+    pools as max-pools, and one dimension as two; what a network computes between its layers is not counted. Raises
+    ValueError for a layer of another kind, and for weights that are used without calling their layer.
     """
     total = 0
+    called = set()
 
     def add(layer: nn.Module, _: Any, output: Any) -> None:
         nonlocal total
+        called.add(layer)
         values = output.numel() if isinstance(output, Tensor) else 0
-        if isinstance(layer, nn.Conv2d | nn.Linear):
+        if isinstance(layer, CONVOLUTIONS):
             total += 2 * values * layer.weight[0].numel() + (values if layer.bias is not None else 0)
-        elif isinstance(layer, nn.MaxPool2d):
-            total += values * int(layer.kernel_size) ** 2  # type: ignore[arg-type]
-        elif isinstance(layer, nn.BatchNorm2d):
+        elif isinstance(layer, POOLS):
+            size: Any = layer.kernel_size
+            flat = isinstance(layer, nn.MaxPool2d | nn.AvgPool2d) and not isinstance(size, tuple)
+            total += values * (size**2 if flat else math.prod(size) if isinstance(size, tuple) else size)
+        elif isinstance(layer, NORMS):
             total += 2 * values * normalisation
-        elif type(layer) in PER_VALUE:
-            total += values * PER_VALUE[type(layer)]
-        else:
+        elif isinstance(layer, ACTIVATIONS):
+            total += values
+        elif not isinstance(layer, MOVED):
             raise ValueError(f"the ENG paper's convention has no count for {type(layer).__name__} layers")
 
-    hooks = [layer.register_forward_hook(add) for layer in _leaves(model)]
+    leaves = [layer for layer in model.modules() if not list(layer.children())]
+    hooks = [layer.register_forward_hook(add) for layer in leaves]
     try:
         with _evaluating(model):
             model(inputs)
     finally:
         for hook in hooks:
             hook.remove()
+    for layer in leaves:
+        if layer not in called and list(layer.parameters()):
+            raise ValueError(f"the weights of a {type(layer).__name__} layer are used without calling it")
     return total
-
-
-def unknown_layers(model: nn.Module) -> list[str]:
-    """Return the kinds of layers that the ENG paper's convention has no count for."""
-    known = (nn.Conv2d, nn.Linear, nn.MaxPool2d, nn.BatchNorm2d, *PER_VALUE)
-    return sorted({type(layer).__name__ for layer in _leaves(model) if not isinstance(layer, known)})
-
-
-def _leaves(model: nn.Module) -> list[nn.Module]:
-    return [layer for layer in model.modules() if not list(layer.children())]
 
 
 def ms_per_window(model: nn.Module, inputs: Tensor, budget_s: float = 0.05) -> float:

@@ -6,7 +6,6 @@ import contextlib
 import logging
 import os
 import random
-import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -81,9 +80,7 @@ class Store:
         """
         self.uri, self.experiment = uri, experiment
         self._views: set[str] = set()
-        with _opening(uri):
-            _create(uri)
-            self.client = mlflow.MlflowClient(uri)
+        with opening(uri) as self.client:
             self.experiment_id = self._experiment(artifacts)
 
     def _experiment(self, artifacts: str) -> str:
@@ -280,57 +277,17 @@ class Store:
 
 def experiments(uri: str) -> set[str]:
     """Return the names of a store's experiments; raises StoreError when it cannot be reached."""
-    with _opening(uri):
-        return {experiment.name for experiment in mlflow.MlflowClient(uri).search_experiments()}
-
-
-def read_run(uri: str, run_id: str) -> dict[str, Any]:
-    """Return a run of any experiment: name, status, metrics, tags, the digest of its recording, and two of its texts.
-
-    Raises StoreError when the store cannot be reached, ValueError when the run is not in it.
-    """
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
-        raise ValueError(f"{uri} is not there: name the store with tracking.uri=URI")
-    with _opening(uri), tempfile.TemporaryDirectory() as folder:
-        client = mlflow.MlflowClient(uri)
-        try:
-            run = client.get_run(run_id)
-        except MlflowException as error:
-            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-                raise ValueError(f"run {run_id} is not in {uri}: copy its id from MLflow's page of the run") from None
-            raise
-        inputs = run.inputs.dataset_inputs if run.inputs else []
-        found = {
-            "name": run.info.run_name,
-            "status": run.info.status,
-            "digest": inputs[0].dataset.digest if inputs else "",
-        }
-        found |= {"metrics": dict(run.data.metrics), "tags": dict(run.data.tags)}
-        for name in ("config.yaml", "environment.json"):
-            found[name] = Path(client.download_artifacts(run_id, name, folder)).read_text()
-    return found
-
-
-def download(uri: str, run_id: str, path: str, folder: str | Path) -> Path:
-    """Bring a file or folder of a run into `folder`, return where it is; raises StoreError when it cannot be had."""
-    with _opening(uri):
-        return Path(mlflow.MlflowClient(uri).download_artifacts(run_id, path, str(folder)))
-
-
-def add(uri: str, run_id: str, folder: Path, metrics: Mapping[str, float], to: str | None = None) -> None:
-    """Add to a finished run the files of `folder`, in its folder `to`, and metrics."""
-    with _opening(uri):
-        client = mlflow.MlflowClient(uri)
-        client.log_artifacts(run_id, str(folder), to)
-        now = int(time.time() * 1000)
-        client.log_batch(run_id, metrics=[Metric(name, value, now, 0) for name, value in metrics.items()])
+    with opening(uri) as client:
+        return {experiment.name for experiment in client.search_experiments()}
 
 
 @contextlib.contextmanager
-def _opening(uri: str) -> Iterator[None]:
+def opening(uri: str) -> Iterator[mlflow.MlflowClient]:
+    """Yield a client of a store; raises StoreError when it cannot be reached."""
     with warnings.catch_warnings(), reaching(uri), _lock(uri):
         warnings.simplefilter("ignore")  # of the libraries below MLflow, about each other
-        yield
+        _create(uri)
+        yield mlflow.MlflowClient(uri)
 
 
 def _create(uri: str) -> None:

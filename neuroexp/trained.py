@@ -30,7 +30,7 @@ class Asked:
 
     run_id: str
     uri: str
-    found: Mapping[str, Any]  # what `tracking.read_run` returns
+    found: Mapping[str, Any]  # what `recorded.read` returns
     config: DictConfig  # with what the command line changes
     words: Mapping[str, str]  # those that are the command's own
 
@@ -61,7 +61,7 @@ def ask(words: Sequence[str], usage: str, own: Sequence[str] = ()) -> Asked:
     Words that begin with one of `own` are the command's. Raises ValueError for words that make no sense, a run that is not
     there or not finished, and StoreError when the store cannot be reached.
     """
-    from neuroexp.tracking import read_run  # noqa: PLC0415 - a second to import
+    from neuroexp import recorded  # noqa: PLC0415 - a second to import
 
     words = [word if "=" in word or number else f"run_id={word}" for number, word in enumerate(words)]
     pairs = dict(word.partition("=")[::2] for word in words)
@@ -73,7 +73,7 @@ def ask(words: Sequence[str], usage: str, own: Sequence[str] = ()) -> Asked:
         default = f"sqlite:///{Path.cwd()}/outputs/mlflow.db"
         uri = str(OmegaConf.select(changes, "tracking.uri") or os.environ.get("MLFLOW_TRACKING_URI", default))
         quiet()
-        found = read_run(uri, pairs["run_id"])
+        found = recorded.read(uri, pairs["run_id"])
         config = OmegaConf.merge(OmegaConf.create(found["config.yaml"]), changes)
         assert isinstance(config, DictConfig)
         for group in ("dataset", "task"):  # a run records values, and a change of one must reach where it is used
@@ -82,8 +82,8 @@ def ask(words: Sequence[str], usage: str, own: Sequence[str] = ()) -> Asked:
     except OmegaConfBaseException as error:
         raise ValueError(str(error)) from None
     if found["status"] != "FINISHED":
-        raise ValueError(f"run {pairs['run_id']} is {found['status']}: it has no tested network and no scores")
-    return Asked(pairs["run_id"], uri, found, config, {name: pairs[name] for name in own if name in pairs})
+        raise ValueError(f"run {found['run_id']} is {found['status']}: it has no tested network and no scores")
+    return Asked(found["run_id"], uri, found, config, {name: pairs[name] for name in own if name in pairs})
 
 
 def load(asked: Asked) -> Trained:
@@ -91,7 +91,7 @@ def load(asked: Asked) -> Trained:
 
     Raises ValueError when the recording is not the one that the run has seen, or its weights do not fit.
     """
-    from neuroexp.tracking import download  # noqa: PLC0415 - a second to import
+    from neuroexp.recorded import download  # noqa: PLC0415 - a second to import
 
     cfg = asked.config
     plain = OmegaConf.to_container(cfg, resolve=True)
@@ -131,6 +131,7 @@ def load(asked: Asked) -> Trained:
         step=cfg.step,
         preparation=fold.preparation,
         label=cfg.label._target_.rpartition("label_")[2],
+        digest=asked.found["digest"],
     )
     return Trained(asked, fold, decoder, spec)
 

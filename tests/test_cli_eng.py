@@ -17,7 +17,7 @@ def test_one_run_leaves_scores_tables_and_pictures(neuroexp):
     assert done.code == 0, done.out
     assert "Warning" not in done.out
     [result] = done.results()
-    assert result["name"] == "mobilescapenet W100 fold0 duration_s=14 rat=4"
+    assert result["name"] == "mobilescapenet W100 fold0 duration_s=14 trainer=smoke rat=4 max_epochs=2"
     assert {"test/macro_f1", "test/accuracy", "test/f1_pricking", "control/macro_f1", "baseline/f1_chance"} <= result[
         "scores"
     ].keys()
@@ -66,7 +66,7 @@ def test_a_folder_of_intan_files(neuroexp, tmp_path):
     done = neuroexp(*words, f"recording.path={tmp_path / 'Rat6'}")
     assert done.code == 0, done.out
     [result] = done.results()
-    assert result["name"] == "intan engnet W100 fold0 path=Rat6"
+    assert result["name"] == "intan engnet W100 fold0 trainer=smoke path=Rat6"
     run = store(done.folder).client.get_run(result["run_id"])
     assert 200 < run.data.metrics["data/caps_pricking"] < 500
     assert "data/cap_recall_pricking" not in run.data.metrics  # nobody knows the true ones

@@ -17,6 +17,7 @@ from torch import nn
 
 from neuroexp import budget, cost, operations, provenance
 from neuroexp.devices import devices
+from neuroexp.models.engnet import ENGNet
 from neuroexp.models.lstm import LSTM
 from neuroexp.models.mldcnn import MLDCNN
 
@@ -94,8 +95,23 @@ def test_what_a_counter_leaves_out_is_named():
     assert recurrent.macs == 11 * 4 * 7 * ((5 + 7) + (7 + 7)) + 7 * 2
     assert recurrent.skipped["sigmoid_"] == 11 * 2 * 3
     assert not {"mm", "addmm", "view", "t"} & set(recurrent.skipped)
-    assert operations.unknown_layers(LSTM(5, 11, 2)) == ["LSTM"]
-    assert operations.unknown_layers(nn.Sequential(nn.Conv2d(1, 1, 3), nn.ReLU())) == []
+
+
+def test_flops_of_other_networks_counted_by_hand():
+    # a convolution of 3 taps and 4 channels, ReLU, batch norm, a pool over 2, a dense layer, a sigmoid
+    layers = [nn.Conv1d(4, 6, 3), nn.ReLU(), nn.BatchNorm1d(6), nn.MaxPool1d(2), nn.Flatten(), nn.Linear(24, 2)]
+    network = nn.Sequential(*layers, nn.Sigmoid())
+    by_hand = 48 * (2 * 12 + 1) + 48 + 2 * 48 + 24 * 2 + 2 * (2 * 24 + 1) + 2
+    assert operations.flops(network, torch.zeros(1, 4, 10)) == by_hand
+    assert operations.flops(network, torch.zeros(1, 4, 10), normalisation=False) == by_hand - 2 * 48
+    flat = nn.Sequential(nn.Conv2d(1, 2, 3), nn.MaxPool2d((1, 4)), nn.AvgPool2d(2))
+    assert operations.flops(flat, torch.zeros(1, 1, 6, 10)) == 64 * 19 + 16 * 4 + 4 * 4
+    macs = operations.macs(MLDCNN(4, 20, 2), torch.zeros(1, 4, 20))
+    assert 2 * macs < operations.flops(MLDCNN(4, 20, 2), torch.zeros(1, 4, 20)) < 2.1 * macs
+    with pytest.raises(ValueError, match="no count for LSTM layers"):
+        operations.flops(LSTM(5, 11, 2), torch.zeros(1, 5, 11))
+    with pytest.raises(ValueError, match="the weights of a Conv2d layer are used without calling it"):
+        operations.flops(ENGNet(8, 32, 2), torch.zeros(1, 8, 32))
 
 
 def test_every_device_has_its_source_and_arithmetic():
@@ -129,12 +145,18 @@ COSTS = {
     [
         ({}, "", None),
         ({"latency_ms": 5.39}, "within", 1),
-        ({"latency_ms": 4.9}, "over: latency 5.4 of 4.9 ms", 0),
+        ({"latency_ms": 4.9}, "over: latency 5.39 of 4.9 ms", 0),
         ({"latency_ms": 5.38}, "over: latency 5.39 of 5.38 ms", 0),
         ({"memory_kb": 130}, "within", 1),  # int8, as the device has it
         ({"memory_kb": 130, "device": "rtx3090"}, "over: memory 480 of 130 KB (fp32)", 0),
-        ({"mac_per_s": 1e8, "energy_uj": 1e9}, "over: operations 200 of 100 million MAC/s", 0),
-        ({"energy_uj": 2, "device": "gap9"}, "over: energy 2.2 of 2 µJ (estimate)", 0),
+        ({"mac_per_s": 1e8, "energy_uj": 1e9, "device": "gap9"}, "over: operations 200 of 100 million MAC/s", 0),
+        ({"energy_uj": 2, "device": "gap9"}, "over: energy 2.22 of 2 µJ (estimate)", 0),
+        ({"energy_uj": 300}, "over: stm32u575 too slow (estimate: 200 of 90 million MAC/s)", 0),
+        (
+            {"energy_uj": 3},
+            "over: energy 291 of 3 µJ (estimate), stm32u575 too slow (estimate: 200 of 90 million MAC/s)",
+            0,
+        ),
         ({"energy_uj": 2.3, "device": "gap9", "latency_ms": 6}, "within", 1),
     ],
 )
@@ -149,7 +171,7 @@ def test_verdicts(settings, says, within):
 def test_what_a_run_did_not_record_is_unknown_not_within():
     old = {"cost/macs": 1e6, "cost/ms_per_window": 5.39}
     allowed = budget.read({"memory_kb": 1e9, "latency_ms": 5})
-    assert budget.verdict(old, allowed) == "over: latency 5.4 of 5 ms; unknown: memory"
+    assert budget.verdict(old, allowed) == "over: latency 5.39 of 5 ms; unknown: memory"
     assert budget.metrics(old, allowed) == {"budget/latency_ms_share": pytest.approx(1.078)}
 
 
@@ -194,10 +216,10 @@ def test_a_sweep_is_marked_and_marked_again_when_the_budget_changes(neuroexp):
     sweep = ("-m", "model=mldcnn,mtdcnn", "window=20", "step=50", *SMALL)
     first = neuroexp(*sweep, "budget.memory_kb=300")
     assert first.code == 0, first.out
-    assert "over: memory 520 of 300 KB (int8)" in first.text
+    assert "over: memory 523 of 300 KB (int8)" in first.text
     small, large = first.results()
     assert (small["budget"], small["scores"]["budget/within"], large["scores"]["budget/within"]) == ("within", 1, 0)
-    assert small["name"] == "mldcnn W20 S50 fold0 duration_s=12 units=4"  # a budget is no part of a name
+    assert small["name"] == "mldcnn W20 S50 fold0 duration_s=12 units=4 trainer=smoke"  # a budget is no part of a name
     scores = small["scores"]
     assert scores["budget/memory_kb_share"] == pytest.approx(
         (scores["cost/size_int8_kb"] + scores["cost/activation_kb"] / 4) / 300
@@ -207,7 +229,7 @@ def test_a_sweep_is_marked_and_marked_again_when_the_budget_changes(neuroexp):
     again = neuroexp(*sweep, "budget.energy_uj=2", "budget.device=gap9")
     assert [result["status"] for result in again.results()] == ["skipped", "skipped"]
     assert [result["budget"] for result in again.results()] == [
-        "over: energy 3.7 of 2 µJ (estimate)", "over: energy 6.5 of 2 µJ (estimate)",
+        "over: energy 3.67 of 2 µJ (estimate)", "over: energy 6.5 of 2 µJ (estimate)",
     ]  # fmt: skip
     mistaken = neuroexp("budget.energy_uj=0")
     assert mistaken.code == 1
@@ -225,15 +247,25 @@ def test_the_published_counts_are_printed_without_a_recording(tmp_path):
     done = printed(tmp_path, *words)
     assert done.returncode == 0, done.stderr
     for text in (
-        "67,843", "82,798,211", "81,857,411", "41,089,664", "271.4 KB", "2,867.2 KB", "not counted: LSTM", "unknown",
-        "over: memory 790 of 100 KB (int8)", "within", "which leaves out max_pool2d x4", "Estimated energy",
-        "Energy is an estimate", "torch's counter (fvcore knows no recurrent layers)", "12,501,632 MAC of its ResNet",
+        "67,843", "82,798,211", "81,857,411", "41,089,664", "271.4 KB", "2,867.2 KB", "no count for LSTM layers", "unknown",
+        "over: memory 792 of 100 KB (int8)", "within", "which leaves out max_pool2d x4", "Estimated energy",
+        "Energy is an estimate", "torch's counter (fvcore knows no recurrent layers)", "neuroexp.cost --devices",
         "how often they come only a recording says", "56 channels and 3 outputs as typed",
     ):  # fmt: skip
         assert text in done.stdout, text
     assert "µW" not in done.stdout  # without a rate there is no power
     assert list(tmp_path.iterdir()) == []
     assert not done.stderr
+
+
+def test_devices_are_printed_with_their_sources(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["cost", "--devices"])
+    cost.main()
+    said = " ".join(capsys.readouterr().out.split())
+    for device in devices().values():
+        assert device.name in said
+    assert "10.1109/ISSCC.2014.6757323" in said
+    assert "MLPerf Tiny v1.0" in said
 
 
 def test_rates_follow_from_the_recording(tmp_path, monkeypatch, begun):  # noqa: F811

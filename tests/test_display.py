@@ -16,7 +16,7 @@ from neuroexp import display
 def row(status="finished", score=0.5, seconds=60.0, name="mldcnn W20 S10 fold0") -> dict:
     return {
         "job": 0, "name": name, "status": status, "scores": {"test/f1": score}, "seconds": seconds, "report": ["test/f1"],
-        "log": "job.log", "error": "no reason", "uri": "sqlite:///x", "link": "http://",
+        "run_id": "0123456789abcdef", "log": "job.log", "error": "no reason", "uri": "sqlite:///x", "link": "http://",
     }  # fmt: skip
 
 
@@ -48,7 +48,9 @@ def test_of_a_thousand_jobs_the_table_shows_the_failed_and_the_best(capsys):
 
 def test_a_budget_is_a_column_of_its_own_where_there_is_one(capsys):
     display.summary([row() | {"budget": ""}])
-    assert "budget" not in capsys.readouterr().out
+    plain = capsys.readouterr().out
+    assert "budget" not in plain
+    assert plain.splitlines()[2].split()[4:] == ["01234567", "0.500", "60.0", "finished"]  # the id as commands take it
     over = "over: latency 5.4 of 4.9 ms"
     display.summary([row() | {"budget": "within"}, row("skipped") | {"budget": over}, row("failed")])
     lines = capsys.readouterr().out.splitlines()

@@ -9,6 +9,7 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import onnx
+import openvino
 import pytest
 import torch
 from conftest import SMALL
@@ -54,10 +55,19 @@ def test_every_network_is_the_same_in_onnx_and_nearly_so_in_int8(name, tmp_path)
     engine = engines.build("onnx", decoder, files)
     np.testing.assert_allclose(engine(windows), expected, atol=2e-6)
     np.testing.assert_allclose(np.concatenate([engine(windows[i : i + 1]) for i in range(3)]), expected[:3], atol=2e-6)
+    few = windows[:3]
+    np.testing.assert_allclose(engines.build("openvino", decoder, files, 2)(few), expected[:3], atol=1e-5)
     if name in ("mldcnn", "mobilescapenet", "mldrsnet"):
         onnxfile.quantise(files["onnx"], files["int8"], windows)
         found = engines.build("int8", decoder, files)(windows)
         assert 0 < np.abs(found - expected).max() < 0.1
+        np.testing.assert_allclose(engines.build("openvino_int8", decoder, files)(few), found[:3], atol=0.02)
+        if "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            halved = engines.build("openvino_bf16", decoder, files)(few)
+            assert 0 < np.abs(halved - expected[:3]).max() < 0.05
+        else:
+            with pytest.raises(ValueError, match="this processor has no bf16"):
+                engines.build("openvino_bf16", decoder, files)
         assert files["int8"].stat().st_size < 0.5 * files["onnx"].stat().st_size
         assert onnxfile.read(files["int8"]) == onnxfile.read(files["onnx"]) == spec_of(64, 32, 3)
 
@@ -100,6 +110,7 @@ def test_an_export_that_is_foreign_or_damaged_is_refused(tmp_path):
     [
         ("fast", 1, "engine=fast is none of eager, compiled"),
         ("int8", 1, "needs an exported"),
+        ("openvino_int8", 1, "needs an exported"),
         ("eager", 0, "threads=0"),
     ],
 )

@@ -31,7 +31,8 @@ from neuroexp import mistakes
         ("recording.mcv=30", "recording.mcv is no setting of recording: did you mean mvc? Valid: contractions, "),
         ("window.x=3", "window.x is no setting of window: it has none"),
         ("hydra.job.num=many", "hydra.job.num: Value 'many' of type 'str' could not be converted to Integer"),
-        ("window", "window cannot be read: missing EQUAL at '<EOF>'"),
+        ("window", "window is no setting: settings are typed as name=value, such as window=60"),
+        ("3fa91c02", "3fa91c02 is no setting: settings are typed as name=value"),  # the id of a run
         ("recording.mvc=[1,2", "recording.mvc=[1,2 cannot be read: no viable alternative at input '[1,2'"),
         ("+window=20", "Could not append to config. An item is already at 'window'."),
         ("~windw", "Could not delete from config. 'windw' does not exist."),

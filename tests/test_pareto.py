@@ -88,10 +88,10 @@ def test_recordings_that_not_every_decoder_has_seen_are_left_out():
 def test_conditions_are_never_mixed():
     table = runs()
     other = table[table["window"] == 60].assign(split="random", **{"split.seed": 3})
-    chosen, words = one_condition(pd.concat([table, other], ignore_index=True))
+    chosen, words = one_condition(pd.concat([table, other], ignore_index=True), "test/f1")
     assert set(chosen["split"]) == {"blocked"}
-    assert words == ["left out 24 runs with split=random split.seed=3.0"]
-    assert one_condition(table)[1] == []
+    assert words == ["left out 24 runs with split=random split.seed=3 (F1 up to 0.94)"]
+    assert one_condition(table, "test/f1")[1] == []
 
 
 def test_the_best_decoder_within_a_budget_is_named():

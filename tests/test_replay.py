@@ -323,7 +323,7 @@ def test_a_run_is_replayed_from_file_and_from_lsl(neuroexp, tmp_path, monkeypatc
     assert "the whole recording includes what the run was trained on" in replayed_run.stdout
     assert "±4.88 ms, half a step of 20 samples" in replayed_run.stdout
     assert "simulated" in replayed_run.stdout.splitlines()[0]
-    [folder] = (tmp_path / "outputs" / "replay").iterdir()
+    folder = tmp_path / "outputs" / "replay" / result["run_id"][:8] / "eager-max"
     summary = json.loads((folder / "summary.json").read_text())
     recording = hdsemg_simulated.read(duration_s=12, units=4)
     windows = len(segments.window_starts(len(recording.signal), 20, 20))

@@ -270,7 +270,9 @@ def test_status_from_another_terminal(tmp_path):
     wait_for(lambda: list((tmp_path / "outputs").glob("*/0/progress.json")))
     seen = status()
     assert ": running" in seen
-    assert "mldcnn W20 S50 fold0 seed=0 duration_s=12 units=4: running for" in seen
+    assert (
+        "mldcnn W20 S50 fold0 seed=0 duration_s=12 units=4 max_epochs=100000 early_stopping=null: running for" in seen
+    )
     assert "of 100000" in seen
     assert "0 of 2 jobs" in seen
     process.kill()

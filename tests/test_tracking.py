@@ -12,7 +12,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from neuroexp import provenance
+from neuroexp import provenance, recorded
 from neuroexp.job import Job, deliver
 from neuroexp.job import _begin as begin_cell
 from neuroexp.ledger import Cell
@@ -57,6 +57,28 @@ def test_a_run_that_mlflow_calls_finished_but_was_never_tested_does_not_count(ur
     run = begin(store, tmp_path, "key")
     store.client.set_terminated(run.run_id, "FINISHED")
     assert store.finished("key") is None
+
+
+def test_the_beginning_of_an_id_names_a_run_unless_several_begin_so(uri, tmp_path):
+    store = open_store(uri, tmp_path)
+    runs = [begin(store, tmp_path, str(number)) for number in range(17)]  # more than there are first characters
+    for run in runs:
+        for name in ("config.yaml", "environment.json"):
+            run.text("{}", name)
+        run.end("FINISHED")
+        assert run.send()
+    ids = [run.run_id for run in runs]
+    assert recorded.read(uri, ids[3])["run_id"] == ids[3]
+    assert recorded.read(uri, ids[3][:12])["run_id"] == ids[3]
+    several = max({first[0] for first in ids}, key=lambda first: sum(other[0] == first for other in ids))
+    with pytest.raises(ValueError, match=rf"run {several} may be {several}\w+ or {several}\w+: type more of it"):
+        recorded.read(uri, several)
+    for unknown in ("nope", "", "%", ids[3] + "0"):
+        with pytest.raises(ValueError, match=f"run {unknown} is not in sqlite:///"):
+            recorded.read(uri, unknown)
+    store.client.delete_run(ids[3])
+    with pytest.raises(ValueError, match="is not in sqlite:///"):
+        recorded.read(uri, ids[3])
 
 
 def finish(run: Run) -> dict:

@@ -38,8 +38,12 @@ def make(source: Source) -> Artefact:
         if part.empty or score not in part:
             artefact.missing.append(f"{kind}: no run")
             continue
-        part, others = one_condition(part.dropna(axis=1, how="all"))
-        artefact.missing += [f"{kind}: {words}, which are not averaged with those shown" for words in others]
+        part, others = one_condition(part.dropna(axis=1, how="all"), score)
+        artefact.missing += [f"{kind}: {words}" for words in others]
+        if others:
+            artefact.notes.append(
+                f"{kind}: runs of one condition are compared, the one with most decoders; name another to see it instead."
+            )
         table, n, kept = points(part, score, budget)
         artefact.missing += [f"{kind}: {words}" for words in left_out(part, kept)]
         part = kept
@@ -54,8 +58,8 @@ def make(source: Source) -> Artefact:
     return artefact
 
 
-def one_condition(runs: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """Return the runs of the condition (split, label, epochs, ...) with most cells, and in words those of the others."""
+def one_condition(runs: pd.DataFrame, score: str) -> tuple[pd.DataFrame, list[str]]:
+    """Return the runs of the condition (split, label, epochs, ...) with most cells, and in words the others, best first."""
     free = {*FACTORS, *RECORDINGS, *REPEATED}
     settings = [name for name in runs if is_setting(name) and name not in free and not name.startswith("model.")]
     varying = sorted((name for name in settings if runs[name].nunique(dropna=False) > 1), key=lambda name: "." in name)
@@ -65,11 +69,15 @@ def one_condition(runs: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     groups = [group for _, group in runs.groupby(varying, dropna=False, sort=True)]
     groups.sort(key=lambda group: (len(group.drop_duplicates(factors)), len(group)), reverse=True)
     chosen, *others = groups
+    others.sort(key=lambda group: group[score].max(), reverse=True)
     words = []
     for group in others[:NAMED]:
         differ = [name for name in varying if str(group[name].iloc[0]) != str(chosen[name].iloc[0])]
-        named = " ".join(f"{name}={group[name].iloc[0]}" for name in differ[:3])
-        words.append(f"left out {len(group)} run{'s' * (len(group) > 1)} with {named}")
+        values = (group[name].iloc[0] for name in differ[:3])
+        typed = (f"{value:g}" if isinstance(value, float) else value for value in values)
+        named = " ".join(f"{name}={value}" for name, value in zip(differ, typed, strict=False))
+        reached = f"F1 {'up to ' * (len(group) > 1)}{number(group[score].max())}"
+        words.append(f"left out {len(group)} run{'s' * (len(group) > 1)} with {named} ({reached})")
     if others[NAMED:]:
         words.append(f"left out {sum(map(len, others[NAMED:]))} runs of {len(others[NAMED:])} other conditions")
     return chosen.dropna(axis=1, how="all"), words
@@ -200,7 +208,10 @@ def drawn(table: pd.DataFrame, title: str, n: int, budget: Budget, simulated: bo
     for axes in panels[:, 0]:
         axes.set_ylabel("macro F1" if "step" not in table else "F1")
     low, high = panels[0, 0].get_ylim()
+    lacking = max(0.0, 0.1 - (high - low)) / 2  # scores that are nearly the same shall look so
+    low, high = low - lacking, high + lacking
     panels[0, 0].set_ylim(max(low, -0.03), min(high, 1.05))
+    panels[0, 0].set_yticks([tick for tick in panels[0, 0].get_yticks() if max(low, 0) <= tick <= min(high, 1)])
     pictures.legend(figure, columns=5)
     return figure
 
@@ -221,7 +232,8 @@ def _panel(axes: Axes, table: pd.DataFrame, name: str, budget: Budget) -> None:
         axes.plot(group["cost"][fits], group["score"][fits], ms=6.5, mfc=colour, mec=colour, mew=1.2, **style)
         axes.plot([], [], ms=6.5, mfc=colour, mec=colour, label=pictures.name(network), **style)
     ahead = table[front(table["cost"], table["score"])].sort_values("cost")
-    axes.step(ahead["cost"], ahead["score"], where="post", color="#444444", lw=1.1, zorder=3, label="Pareto front")
+    if len(ahead) > 1:
+        axes.step(ahead["cost"], ahead["score"], where="post", color="#444444", lw=1.1, zorder=3, label="Pareto front")
     if table[["window", *(["step"] if "step" in table else [])]].drop_duplicates().shape[0] > 1:
         _name(axes, ahead, 0.07 * (table["score"].max() - table["score"].min()))
     low, high = table["cost"].min(), table["cost"].max()

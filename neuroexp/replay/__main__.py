@@ -12,7 +12,7 @@ from neuroexp.decoder import Spec
 from neuroexp.engines import Predict
 from neuroexp.replay import report
 from neuroexp.replay import source as sources
-from neuroexp.replay.play import Options, options, replay, slug
+from neuroexp.replay.play import Options, folder, options, replay
 from neuroexp.replay.source import Source
 
 USAGE = (
@@ -28,10 +28,10 @@ def main() -> None:
     changes = [word for word in words if word.startswith(("recording=", "recording."))]
     others = [word for word in words if word not in changes]
     try:
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as files:
             exported = any(word.startswith("decoder=") for word in others)
-            play = _exported(others, changes) if exported else _run(others, changes, Path(folder))
-            place = Path("outputs") / "replay" / slug(play.spec, play.source, play.chosen)
+            play = _exported(others, changes) if exported else _run(others, changes, Path(files))
+            place = folder(play.spec, play.source, play.chosen)
             summary = replay(play.spec, play.source, play.chosen, play.engine, place)
     except ValueError as error:
         sys.exit(str(error))
@@ -46,12 +46,12 @@ class _Play:
     engine: Predict
 
 
-def _run(words: list[str], changes: list[str], folder: Path) -> _Play:
+def _run(words: list[str], changes: list[str], place: Path) -> _Play:
     """Return what replays a run of MLflow, on its own recording or another."""
     asked, recording = sources.chosen(trained.asked(words, USAGE, OWN), changes)
     run = trained.load(asked)
     chosen = options(asked.words, run.spec)
-    files = export.write(run, folder) if chosen.engine in engines.FILES else {}
+    files = export.write(run, place) if chosen.engine in engines.EXPORTED else {}
     engine = engines.build(chosen.engine, run.decoder, files, chosen.threads)
     source = None if chosen.input else sources.source(run.spec, recording, run)
     return _Play(run.spec, source, chosen, engine)

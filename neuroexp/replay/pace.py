@@ -50,6 +50,7 @@ class Tally:
         self.deadline_ms = deadline_ms
         self.latencies = Latencies()
         self.decided = self.missed = self.dropped = self.samples = 0
+        self.highest = 0.0  # probability
         self.recent: deque[Event] = deque(maxlen=4096)  # for a live view
 
 
@@ -99,6 +100,7 @@ class Decoding:
                 continue
             probabilities = self.engine(window.values[None])[0]
             found += self.events.push(window.start, probabilities)
+            self.tally.highest = max(self.tally.highest, float(probabilities.max()))
             now = time.perf_counter()
             latency_ms = 1000 * (now - began)
             self.tally.latencies.add(latency_ms)

@@ -123,6 +123,7 @@ def replay(spec: Spec, source: Source | None, chosen: Options, engine: Predict, 
         "event_at": _event_at(spec),
         "timing": report.timing(tally, time.perf_counter() - began, spec.rate_hz, samples),
         "health": health, "spans_s": spans_s,
+        "threshold": spec.threshold if spec.step else None, "highest_probability": tally.highest,
     }  # fmt: skip
     _finish(spec, source, summary, tally, known, Path(table.file.name))
     finite = json.loads(json.dumps(summary, default=float), parse_constant=lambda _: None)  # JSON has no NaN
@@ -199,7 +200,10 @@ def _how(spec: Spec, source: Source | None, chosen: Options) -> str:
     return f"engine {chosen.engine}, {threads}, {chunks}; {since}"
 
 
-def slug(spec: Spec, source: Source | None, chosen: Options) -> str:
-    """Return the name of the folder: the run, and what was replayed if it is not the run's own recording."""
-    other = [] if source is not None and source.own else [source.name if source else str(chosen.input)]
-    return re.sub(r"[^\w.=]+", "-", " ".join([spec.name, spec.run_id[:8], *other])).strip("-")
+def folder(spec: Spec, source: Source | None, chosen: Options) -> Path:
+    """Return where the files go: a folder for the run, in it one for how, and on what if it is not the run's recording."""
+    words = [chosen.engine, "1" if chosen.real_time or source is None else "max"]
+    if source is None or not source.own:
+        words.append(source.name if source else f"lsl {chosen.input}")
+    plain = (re.sub(r"[^\w.]+", "-", word).strip("-") for word in (spec.run_id[:8] or spec.name, " ".join(words)))
+    return Path("outputs", "replay", *plain)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from neuroexp.plots import BLUE, GREEN, GREY, ORANGE, RED
 from neuroexp.replay.matching import pairs
 from neuroexp.replay.pace import EDGES_MS, Tally
+from neuroexp.replay.report import nothing
 from neuroexp.replay.scoring import TESTED, WHOLE
 
 Trains = Sequence[NDArray[np.int64]]
@@ -25,7 +26,7 @@ def picture(summary: Mapping[str, Any], tally: Tally, lanes: int) -> tuple[Figur
     upper = 0.9 + 0.34 * lanes
     figure = Figure(figsize=(WIDE, upper + 3.4), layout="constrained", dpi=110)
     FigureCanvasAgg(figure)
-    figure.suptitle(f"Replay of {summary['name']} · {summary['title']}", fontsize=12)
+    figure.suptitle(f"Replay of {summary['name']} · {summary['title']}\n{summary['how']}", fontsize=10)
     grid = figure.add_gridspec(2, 2, height_ratios=(upper, 2.4), width_ratios=(3, 2))
     top, left, right = figure.add_subplot(grid[0, :]), figure.add_subplot(grid[1, 0]), figure.add_subplot(grid[1, 1])
     for axes in (top, left, right):
@@ -45,7 +46,7 @@ def _latencies(axes: Any, tally: Tally, timing: Mapping[str, Any]) -> None:
     ends = [deadline, *edges[used], *edges[used + 1]]
     low, high = min(ends) / 1.4, max(ends) * 1.6
     axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(0.7, 20 * max(counts.max(), 1)))
-    axes.set(xlabel="latency (ms)", ylabel="decisions")
+    axes.set(xlabel="latency (ms, logarithmic)", ylabel="decisions (logarithmic)")
     place = axes.get_xaxis_transform()
     for x, text, colour, style, down in (
         (deadline, f"deadline {deadline:.3g} ms", RED, "-", 2),
@@ -101,6 +102,15 @@ def discharges(
         top.fill_between([], [], color=GREEN, alpha=0.25, label=TESTED)
     top.set(ylabel="motor unit", xlabel="time (s)", yticks=range(1, units + 1), ylim=(0.4, units + 0.7))
     top.set_xlim(0, summary["timing"]["recorded_s"])
+    if silent := nothing(summary):
+        right.text(
+            0.5,
+            0.5,
+            silent.replace(": ", ":\n").replace(", ", ",\n"),
+            ha="center",
+            va="center",
+            transform=right.transAxes,
+        )
     if true is not None:
         top.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, frameon=False, fontsize=9)
     figure.savefig(path)
@@ -113,7 +123,7 @@ def _compared(axes: Any, true: Trains, found: Trains, lags: Sequence[int], withi
         for samples, colour, low, high, label in (
             (train[matched[:, 0]], BLUE, -0.32, 0.32, "found"),
             (missed, ORANGE, -0.32, 0.0, "missed"),
-            (false, RED, 0.0, 0.32, "false"),
+            (false, "black", 0.0, 0.32, "false"),
         ):
             axes.vlines(
                 samples / rate_hz, unit + low, unit + high, color=colour, lw=0.8, label=label if unit == 1 else None

@@ -49,6 +49,8 @@ def show(summary: Mapping[str, Any], folder: Path) -> None:
     grid.add_row(str(time["decided"]), f"{time['deadline_ms']:.3g} ms", *counts, *shown)
     out.print()
     out.print(grid)
+    if silent := nothing(summary):
+        out.print(f"\n[yellow]{silent}[/]", soft_wrap=True)
     if "scores" in summary:
         out.print()
         show_scores = _classes if "confusion" in summary["scores"][WHOLE] else _agreements
@@ -59,6 +61,14 @@ def show(summary: Mapping[str, Any], folder: Path) -> None:
     for note in health(summary["health"]):
         out.print(note, markup=False, soft_wrap=True)
     out.print(f"{folder}/replay.png", markup=False, soft_wrap=True)
+
+
+def nothing(summary: Mapping[str, Any]) -> str:
+    """Return in a sentence that no unit ever discharged, if that is so."""
+    highest, threshold = summary["highest_probability"], summary["threshold"]
+    if threshold is None or highest > threshold:
+        return ""
+    return f"No discharge found: the highest probability was {highest:.3g}, a discharge takes more than {threshold:g}."
 
 
 def health(found: Mapping[str, Any]) -> list[str]:
@@ -98,6 +108,7 @@ def _agreements(out: Any, summary: Mapping[str, Any]) -> None:
     out.print(grid)
     score = summary["scores"][WHOLE]
     out.print(f"matched one to one within {score['tolerance']}, after the best lag within ±{score['max_lag_ms']:g} ms")
+    out.print("discharges are counted, not windows as in the run's F1, which several windows share where they overlap")
     if summary["trained_on"]:
         out.print("the whole recording includes what the run was trained on")
 

@@ -100,11 +100,11 @@ def _instance(recording: DictConfig) -> Any:
 
 def source(spec: Spec, recording: DictConfig | None, run: Trained | None = None) -> Source:
     """Return what to stream: `recording`, or the run's own; raises ValueError when it is not of the decoder's kind."""
-    own = recording is None
     if recording is None:
         assert run is not None
         recording = run.asked.config.recording
     found = _instance(recording)
+    own = recording is None or getattr(found, "sha256", "")[:16] == spec.digest
     if not isinstance(found, Recording | Session):
         what = getattr(found, "name", type(found).__name__)
         raise ValueError(f"{what} is no stream of samples: name one with recording=NAME or recording.path=FILE")
@@ -114,7 +114,7 @@ def source(spec: Spec, recording: DictConfig | None, run: Trained | None = None)
     if isinstance(found, Session):
         return session(found, spec, tested_caps(run) if own and run is not None else None, own)
     if not own or run is None:
-        return Source(found.name, (("", lambda: found),), found.simulated)
+        return Source(found.name, (("", lambda: found),), found.simulated, own)
     found = run.fold.source  # with its spike trains aligned, if the run did that
     return Source(found.name, (("", lambda: found),), found.simulated, own, tested_steps(run))
 

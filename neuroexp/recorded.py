@@ -1,0 +1,60 @@
+"""One recorded run of a store: found by its id, its files read back, more of them added."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from neuroexp.tracking import opening
+
+
+def read(uri: str, run_id: str) -> dict[str, Any]:
+    """Return a run of any experiment: id (of which `run_id` may be the beginning), name, status, metrics, tags, two texts.
+
+    Beside them the digest of its recording. Raises StoreError when the store cannot be reached, ValueError when the run is
+    not in it, or not the only one whose id begins so.
+    """
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
+        raise ValueError(f"{uri} is not there: name the store with tracking.uri=URI")
+    with opening(uri) as client, tempfile.TemporaryDirectory() as folder:
+        run = _run(client, uri, run_id)
+        inputs = run.inputs.dataset_inputs if run.inputs else []
+        found = {
+            "run_id": run.info.run_id,
+            "name": run.info.run_name,
+            "status": run.info.status,
+            "digest": inputs[0].dataset.digest if inputs else "",
+        }
+        found |= {"metrics": dict(run.data.metrics), "tags": dict(run.data.tags)}
+        for name in ("config.yaml", "environment.json"):
+            found[name] = Path(client.download_artifacts(run.info.run_id, name, folder)).read_text()
+    return found
+
+
+def _run(client: Any, uri: str, run_id: str) -> Any:
+    found = []
+    if re.fullmatch("[0-9a-f]{1,32}", run_id):
+        everywhere = [experiment.experiment_id for experiment in client.search_experiments()]
+        found = list(client.search_runs(everywhere, f"attributes.run_id LIKE '{run_id}%'", max_results=2))
+    if not found:
+        raise ValueError(f"run {run_id} is not in {uri}: copy its id from the table of its launch, or from MLflow")
+    if len(found) > 1:
+        raise ValueError(f"run {run_id} may be {' or '.join(run.info.run_id for run in found)}: type more of it")
+    return found[0]
+
+
+def download(uri: str, run_id: str, path: str, folder: str | Path) -> Path:
+    """Bring a file or folder of a run into `folder`, return where it is; raises StoreError when it cannot be had."""
+    with opening(uri) as client:
+        return Path(client.download_artifacts(run_id, path, str(folder)))
+
+
+def add(uri: str, run_id: str, folder: Path, metrics: Mapping[str, float], to: str | None = None) -> None:
+    """Add to a finished run the files of `folder`, in its folder `to`, and metrics."""
+    with opening(uri) as client:
+        client.log_artifacts(run_id, str(folder), to)
+        for name, value in metrics.items():
+            client.log_metric(run_id, name, value)
