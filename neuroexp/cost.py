@@ -62,7 +62,8 @@ def main() -> None:
     launch.begin()
     quiet()
     try:
-        columns = compute(words)
+        with display.working("reading the recording, counting"):
+            columns = compute(words)
     except (HydraException, OmegaConfBaseException) as error:
         sys.exit(mistakes.sentence(error))
     except (ValueError, FileNotFoundError) as error:

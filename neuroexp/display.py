@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,6 +95,24 @@ def console() -> Console:
     return out
 
 
+@contextlib.contextmanager
+def working(words: str) -> Iterator[Callable[[str], None]]:
+    """Show on a terminal what a command is doing while it lasts; yields what changes the words.
+
+    Nothing moves in between, so that nothing disturbs what is being timed.
+    """
+
+    def say(words: str) -> None:
+        if sys.stderr.isatty():
+            print(f"\r\x1b[2K{words}", end="", file=sys.stderr, flush=True)
+
+    say(f"{words} ...")
+    try:
+        yield lambda words: say(f"{words} ...")
+    finally:
+        say("")
+
+
 def goes_on(jobs: int) -> None:
     """Say that a launch has ended without its jobs."""
     which = "1 job goes" if jobs == 1 else f"{jobs} jobs go"
@@ -141,6 +159,9 @@ def table(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
     if len(rows) > ROWS:
         shown.sort(key=lambda row: (row["status"] in ("finished", "skipped"), -row["scores"].get(scores[0], -math.inf)))
         shown = shown[:ROWS]
+    shared = _shared([row["name"] for row in shown])
+    if shared:
+        out.print(" ".join(["with", *shared]), markup=False, style="dim")
     grid = Table(box=None, pad_edge=False, header_style="bold")
     grid.add_column("run", no_wrap=True)
     grid.add_column("id", no_wrap=True, style="dim")
@@ -155,7 +176,8 @@ def table(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
         seconds = None if row["status"] in ("skipped", "elsewhere", "left") else row["seconds"]
         cells = [_cell(row["scores"].get(key)) for key in scores]
         colour = COLOURS.get(row["status"], "green")
-        name, run_id = row["name"], (row.get("run_id") or "")[:ID]
+        name = " ".join(word for word in row["name"].split() if word not in shared)
+        run_id = (row.get("run_id") or "")[:ID]
         words = [f"[{colour}]{row['status']}[/]", *([_verdict(row.get("budget", ""))] if budgeted else [])]
         grid.add_row(name, run_id, *cells, _cell(seconds, 1), *words)
     out.print(grid)
@@ -163,6 +185,12 @@ def table(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
         counts = Counter(row["status"] for row in rows)
         all_of_them = ", ".join(f"{count} {status}" for status, count in counts.items())
         out.print(f"... the first {len(shown)} of {len(rows)} jobs: {all_of_them}; MLflow shows them all")
+
+
+def _shared(names: Sequence[str]) -> list[str]:
+    """Return the settings (`fold0` is none, `seed=3` is) that all names end with, which need not be said of each."""
+    first, *others = (name.split() for name in names)
+    return [word for word in first if "=" in word and all(word in other for other in others)]
 
 
 def heading(score: str) -> str:

@@ -44,13 +44,17 @@ def main() -> None:
         from neuroexp.served import package  # noqa: PLC0415 - of an extra
 
         count = whole("calibration", asked.words.get("calibration", str(CALIBRATION)))
-        back = trained.load(asked)
         folder = Path(asked.words.get("to") or f"outputs/export/{asked.run_id[:8]}")
-        files = write(back, folder, count)
-        table = compare(back, files)
-        for form, path in files.items():
-            package(path, back.spec, folder / form)
-            add(asked.uri, asked.run_id, folder / form, _metrics(table, form), f"decoder_{form}")
+        with display.working("reading the recording") as say:
+            back = trained.load(asked)
+            say("writing ONNX, in int8 too")
+            files = write(back, folder, count)
+            say("comparing on the test windows")
+            table = compare(back, files)
+            say("adding to the run")
+            for form, path in files.items():
+                package(path, back.spec, folder / form)
+                add(asked.uri, asked.run_id, folder / form, _metrics(table, form), f"decoder_{form}")
     except (ValueError, StoreError, OSError) as error:
         sys.exit(str(error))
     (folder / "export.json").write_text(json.dumps([vars(row) for row in table], indent=1))

@@ -8,7 +8,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -81,11 +81,12 @@ def main() -> None:
         wanted = chosen(asked.words.get("engines", ",".join(engines.there())))
         threads = [whole("threads", word) for word in asked.words.get("threads", _counts()).split(",")]
         seconds = whole("seconds", asked.words.get("seconds", "2"))
-        back = trained.load(asked)
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder, display.working("reading the recording") as say:
+            back = trained.load(asked)
+            say("exporting")
             files = export.write(back, Path(folder)) if set(wanted) & set(engines.EXPORTED) else {}
             windows = trained.microvolts(back.fold, back.fold.split.test[:WINDOWS]).numpy()
-            rows = measure(back, files, windows, wanted, threads, seconds)
+            rows = measure(back, files, windows, wanted, threads, seconds, say)
         with tempfile.TemporaryDirectory() as folder:
             described = {"rows": [vars(row) for row in rows], "environment": provenance.environment()}
             (Path(folder) / "latency.json").write_text(json.dumps(described, indent=1))
@@ -113,12 +114,17 @@ def measure(
     wanted: Sequence[str],
     threads: Sequence[int],
     seconds: float,
+    say: Callable[[str], None] = lambda _: None,
 ) -> list[Latency]:
-    """Return what predicting `windows` (window, channel, time) one at a time takes; says which engine cannot run here."""
+    """Return what predicting `windows` (window, channel, time) one at a time takes; says which engine cannot run here.
+
+    `say` hears what is measured.
+    """
     rows = []
     expected = _each(engines.build("eager", back.decoder, {}), windows)
     for name in wanted:
         for count in threads if not name.startswith("cuda") else threads[:1]:
+            say(f"{name}, {count} thread{'s' * (count > 1)}")
             try:
                 engine = engines.build(name, back.decoder, files, count)
             except ValueError as error:

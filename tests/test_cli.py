@@ -37,7 +37,7 @@ def test_one_run_leaves_everything_a_reader_looks_for(neuroexp):
     assert result["status"] == "finished"
     [run] = runs(done.folder)
     assert run.info.status == "FINISHED"
-    assert run.info.run_name == "mldcnn W60 S10 fold0 duration_s=12 units=4 trainer=smoke"
+    assert run.info.run_name == "mldcnn W60 S10 fold0 duration_s=12 units=4 max_epochs=2"
     wanted = {
         "model": "mldcnn",
         "window": "60",

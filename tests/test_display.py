@@ -46,6 +46,14 @@ def test_of_a_thousand_jobs_the_table_shows_the_failed_and_the_best(capsys):
     assert "the first 60 of 1000 jobs: 999 finished, 1 failed" in out
 
 
+def test_what_all_runs_share_is_said_once(capsys):
+    names = ["mldcnn W20 fold0 lr=0.001 mvc=10", "mldcnn W60 fold0 lr=0.001 mvc=30"]
+    display.summary([row(name=name) for name in names])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == "with lr=0.001"
+    assert [line.split("  ")[0] for line in lines[3:5]] == ["mldcnn W20 fold0 mvc=10", "mldcnn W60 fold0 mvc=30"]
+
+
 def test_a_budget_is_a_column_of_its_own_where_there_is_one(capsys):
     display.summary([row() | {"budget": ""}])
     plain = capsys.readouterr().out
@@ -55,6 +63,16 @@ def test_a_budget_is_a_column_of_its_own_where_there_is_one(capsys):
     display.summary([row() | {"budget": "within"}, row("skipped") | {"budget": over}, row("failed")])
     lines = capsys.readouterr().out.splitlines()
     assert [line.rstrip().split("  ")[-1].strip() for line in lines[1:4]] == ["budget", "within", over]
+
+
+def test_what_a_command_does_is_shown_on_a_terminal_and_gone_at_its_end():
+    code = "from neuroexp import display\nwith display.working('reading') as say:\n    say('counting')\nprint('done')"
+    ours, theirs = pty.openpty()
+    subprocess.run([sys.executable, "-c", code], stdout=theirs, stderr=theirs, check=True)
+    os.close(theirs)
+    assert os.read(ours, 65536).decode() == "\r\x1b[2Kreading ...\r\x1b[2Kcounting ...\r\x1b[2Kdone\r\n"
+    os.close(ours)
+    assert not subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stderr
 
 
 def test_a_sweep_on_a_terminal_shows_one_bar(tmp_path):
