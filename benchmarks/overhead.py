@@ -92,7 +92,9 @@ def tracked(store: Store) -> float:
         began = time.perf_counter()
         trainer.fit(task, datamodule=fold)
         run.flush()
-        return time.perf_counter() - began
+        seconds = time.perf_counter() - began
+        run.end("FINISHED")  # else it would go on to show the store that it is alive
+        return seconds
 
 
 def outside_s() -> list[float]:
