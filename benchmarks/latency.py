@@ -1,6 +1,5 @@
 """One prediction of one window by the papers' networks at their own sizes: engines against PyTorch's eager mode."""
 
-import contextlib
 import tempfile
 import time
 from collections.abc import Mapping
@@ -80,12 +79,11 @@ def measured(
     decoder: Decoder, files: Mapping[str, Path], windows: NDArray[np.float32], threads: int
 ) -> dict[str, Latency]:
     """Return what one prediction takes with each engine of a processor that is there."""
-    found = {}
-    for name in engines.there():
-        if name in FLOATS + INT8:
-            with contextlib.suppress(ValueError):  # a processor without bf16
-                found[name] = clock(name, threads, engines.build(name, decoder, files, threads), windows, SECONDS)
-    return found
+    return {
+        name: clock(name, threads, engines.build(name, decoder, files, threads), windows, SECONDS)
+        for name in engines.there()
+        if name in FLOATS + INT8
+    }
 
 
 if __name__ == "__main__":

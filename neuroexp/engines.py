@@ -56,22 +56,35 @@ def of_file(path: Path, threads: int = 1) -> Predict:
 
 def there() -> list[str]:
     """Return the engines that can be asked for here: a GPU's where there is one, OpenVINO's where it is installed."""
-    lacking = () if find_spec("openvino") else tuple(OPENVINO)
-    lacking += () if torch.cuda.is_available() else ("cuda", "cuda_graph")
+    lacking = [] if torch.cuda.is_available() else ["cuda", "cuda_graph"]
+    if not find_spec("openvino"):
+        lacking += OPENVINO
+    elif not _has_bf16():
+        lacking += ["openvino_bf16"]
     return [name for name in ENGINES if name not in lacking]
+
+
+def _has_bf16() -> bool:
+    core = onnxfile.needed("openvino", "openvino").Core()
+    return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def _openvino(name: str, path: Path, precision: str, threads: int) -> Predict:
     """Compile an exported decoder for windows one at a time, on so many threads of the processor."""
     core = onnxfile.needed("openvino", "openvino").Core()
-    if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    if precision == "bf16" and not _has_bf16():
         raise ValueError(f"engine={name}: this processor has no bf16")
-    model = core.read_model(str(path))
-    model.reshape([1, *(size.get_length() for size in list(model.input().partial_shape)[1:])])
     # a virtual machine may show its cores as threads of one, of which OpenVINO would use the first alone
     settings: dict[str, Any] = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "ENABLE_HYPER_THREADING": True}
     settings |= {"INFERENCE_PRECISION_HINT": precision, "ENABLE_CPU_PINNING": False}
-    request = core.compile_model(model, "CPU", settings).create_infer_request()
+    try:
+        model = core.read_model(str(path))
+        model.reshape([1, *(size.get_length() for size in list(model.input().partial_shape)[1:])])
+        request = core.compile_model(model, "CPU", settings).create_infer_request()
+    except RuntimeError as error:
+        raise ValueError(
+            f"engine={name}: OpenVINO cannot run {path.name}: {str(error).strip().splitlines()[-1]}"
+        ) from None
     # in and out through the request's own arrays: handing them over takes 40 us, more than some networks
     given, result = request.get_input_tensor().data, request.get_output_tensor().data
 

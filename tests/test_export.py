@@ -9,7 +9,6 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import onnx
-import openvino
 import pytest
 import torch
 from conftest import SMALL
@@ -62,7 +61,7 @@ def test_every_network_is_the_same_in_onnx_and_nearly_so_in_int8(name, tmp_path)
         found = engines.build("int8", decoder, files)(windows)
         assert 0 < np.abs(found - expected).max() < 0.1
         np.testing.assert_allclose(engines.build("openvino_int8", decoder, files)(few), found[:3], atol=0.02)
-        if "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        if "openvino_bf16" in engines.there():
             halved = engines.build("openvino_bf16", decoder, files)(few)
             assert 0 < np.abs(halved - expected[:3]).max() < 0.05
         else:
@@ -77,6 +76,13 @@ def test_a_compiled_decoder_is_the_same():
     windows = microvolts(decoder, 1)
     expected = engines.build("eager", decoder, {})(windows)
     np.testing.assert_allclose(engines.build("compiled", decoder, {})(windows), expected, atol=1e-5)
+
+
+def test_what_openvino_cannot_run_is_said_in_a_sentence(tmp_path):
+    path = tmp_path / "decoder.onnx"
+    path.write_bytes(b"hello")
+    with pytest.raises(ValueError, match=r"engine=openvino: OpenVINO cannot run decoder\.onnx: "):
+        engines.build("openvino", decoder_of("mldcnn", 20), {"onnx": path})
 
 
 def test_an_export_that_is_foreign_or_damaged_is_refused(tmp_path):

@@ -100,11 +100,11 @@ class Decoding:
                 continue
             probabilities = self.engine(window.values[None])[0]
             found += self.events.push(window.start, probabilities)
-            self.tally.highest = max(self.tally.highest, float(probabilities.max()))
             now = time.perf_counter()
             latency_ms = 1000 * (now - began)
             self.tally.latencies.add(latency_ms)
             self.tally.decided += 1
+            self.tally.highest = max(self.tally.highest, float(probabilities.max()))
             self.tally.missed += latency_ms > self.tally.deadline_ms
             if self.decided is not None:
                 self.decided(window, probabilities)
