@@ -17,7 +17,7 @@ def sentence(error: HydraException | OmegaConfBaseException) -> str:
     if isinstance(error, MissingConfigException) and error.options is not None:
         file = str(error.missing_cfg_file).removesuffix(".yaml")
         group, _, option = file.rpartition("/") if file.startswith("hydra/") else file.partition("/")
-        return f"{group}={option} is not there{_valid(option, _options(group) or error.options)}"
+        return f"{group}={option} is not there{valid(option, _options(group) or error.options)}"
     if isinstance(error, OverrideParseException):
         if "=" not in str(error.override):
             return f"{error.override} is no setting: settings are typed as name=value, such as window=60"
@@ -40,7 +40,7 @@ def _misspelt(error: OmegaConfBaseException) -> str:
     parent, _, key = str(error.full_key).rpartition(".")
     if not parent:
         names |= {group.partition("/")[0] for group, _ in usage.groups()}
-    return f"{error.full_key} is no setting{f' of {parent}' if parent else ''}{_valid(key, names)}"
+    return f"{error.full_key} is no setting{f' of {parent}' if parent else ''}{valid(key, names)}"
 
 
 def _options(group: str) -> list[str]:
@@ -53,7 +53,8 @@ def _options(group: str) -> list[str]:
     ]
 
 
-def _valid(word: str, names: Iterable[str]) -> str:
+def valid(word: str, names: Iterable[str]) -> str:
+    """Return the end of a sentence about a word that is none of `names`: the nearest of them, and all."""
     if not names:
         return ": it has none"
     near = difflib.get_close_matches(word, list(names), 1)

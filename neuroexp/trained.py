@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
 
-from neuroexp import provenance, targets
+from neuroexp import mistakes, provenance, targets
 from neuroexp.decoder import Decoder, Spec
 from neuroexp.fold import Fold
 from neuroexp.job import quiet, sentence
@@ -49,6 +49,9 @@ def asked(words: Sequence[str], usage: str, own: Sequence[str] = ()) -> Asked:
     """Return the run that a command line names, see `ask`; what stands in its way ends the process with one sentence."""
     from neuroexp.tracking import StoreError  # noqa: PLC0415 - a second to import
 
+    if {"-h", "--help"} & set(words):
+        print(usage)
+        sys.exit(0)
     try:
         return ask(words, usage, own)
     except (StoreError, ValueError) as error:
@@ -74,7 +77,9 @@ def ask(words: Sequence[str], usage: str, own: Sequence[str] = ()) -> Asked:
         uri = str(OmegaConf.select(changes, "tracking.uri") or os.environ.get("MLFLOW_TRACKING_URI", default))
         quiet()
         found = recorded.read(uri, pairs["run_id"])
-        config = OmegaConf.merge(OmegaConf.create(found["config.yaml"]), changes)
+        config = OmegaConf.create(found["config.yaml"])
+        _check(settings, config, own)
+        config = OmegaConf.merge(config, changes)
         assert isinstance(config, DictConfig)
         for group in ("dataset", "task"):  # a run records values, and a change of one must reach where it is used
             for name in set(config[group]) & set(config):
@@ -84,6 +89,18 @@ def ask(words: Sequence[str], usage: str, own: Sequence[str] = ()) -> Asked:
     if found["status"] != "FINISHED":
         raise ValueError(f"run {found['run_id']} is {found['status']}: it has no tested network and no scores")
     return Asked(found["run_id"], uri, found, config, {name: pairs[name] for name in own if name in pairs})
+
+
+def _check(settings: Sequence[str], config: Any, own: Sequence[str]) -> None:
+    """Raise ValueError for a setting that the run does not have; merging would add it, and nothing would heed it."""
+    for word in settings:
+        name = word.partition("=")[0]
+        parent, _, key = name.rpartition(".")
+        node = OmegaConf.select(config, parent) if parent else config
+        known = {str(entry) for entry in node} if isinstance(node, DictConfig) else set()
+        if name != "tracking.uri" and key not in known:
+            known = known - {"_target_"} | ({"run_id", *own} if not parent else set())
+            raise ValueError(f"{name} is no setting{f' of {parent}' if parent else ''}{mistakes.valid(key, known)}")
 
 
 def load(asked: Asked) -> Trained:

@@ -98,7 +98,7 @@ OURS = {
         "typecheck",
     },
     "export": {"display", "engines", "onnxfile", "recorded", "scores", "served", "tracking", "trained", "typecheck"},
-    "trained": {"decoder", "fold", "job", "provenance", "recorded", "targets", "tracking"},
+    "trained": {"decoder", "fold", "job", "mistakes", "provenance", "recorded", "targets", "tracking"},
     "sync": {"job", "ledger", "tracking"},
     "status": {"display", "launch", "ledger"},
     "usage": set(),

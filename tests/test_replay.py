@@ -23,7 +23,7 @@ from neuroexp.cuff import GRID
 from neuroexp.decoder import Decoder
 from neuroexp.models.mldcnn import MLDCNN
 from neuroexp.recordings import eng_simulated, hdsemg_simulated
-from neuroexp.replay import lsl, matching, pace, report, source, view
+from neuroexp.replay import lsl, matching, pace, report, scoring, source, view
 from neuroexp.replay.events import Event
 from neuroexp.replay.pace import Decoding, Latencies, Tally
 from neuroexp.replay.play import options, replay
@@ -114,6 +114,26 @@ def test_quantiles_of_the_histogram_are_within_a_bin(values, share):
     exact = float(np.quantile(values, share, method="inverted_cdf"))
     assert exact * (1 - 1e-9) <= counted.quantile_ms(share) <= exact * 1.0234
     assert counted.max_ms == max(values)
+
+
+def test_rates_are_means_over_the_units_that_discharge():
+    beat = np.arange(100, 2000, 100)
+    never = np.array([], dtype=np.int64)
+    true, found = [beat, beat, never, never], [beat, never, np.array([500]), never]
+    score = scoring.unit_scores(true, found, SPEC, None)["whole recording"]
+    # the first unit is found, the second never; the third discharges only in error, the fourth is silent in both
+    assert (score["scored"], score["rate_of_agreement"], score["sensitivity"], score["precision"]) == (2, 0.5, 0.5, 0.5)
+    assert [unit["only_found"] for unit in score["units"]] == [0, 0, 1, 0]
+    silent = scoring.unit_scores([never], [never], SPEC, None)["whole recording"]
+    assert silent["scored"] == 0
+    assert np.isnan(silent["rate_of_agreement"])
+
+
+def test_a_replay_that_finds_nothing_says_so():
+    summary = {"threshold": 0.5, "highest_probability": 0.31}
+    assert "the highest probability was 0.31, a discharge takes more than 0.5" in report.nothing(summary)
+    assert report.nothing(summary | {"highest_probability": 0.6}) == ""
+    assert report.nothing(summary | {"threshold": None}) == ""  # a cuff's, where every CAP is of some class
 
 
 def test_words_that_make_no_sense_are_refused():

@@ -25,8 +25,24 @@ def test_the_decoder_of_a_run_has_its_scores(neuroexp, tmp_path, monkeypatch):
         trained.load(trained.ask([f"run_id={result['run_id']}", "recording.seed=3"], "usage"))
     with pytest.raises(ValueError, match="usage"):
         trained.ask(["window=20"], "usage")
+    for word, says in (
+        ("sped=max", r"^sped is no setting: did you mean (speed|seed)\?"),
+        ("recording.mcv=3", "^recording.mcv is no setting of recording: did you mean mvc"),
+        ("window.x=3", "^window.x is no setting of window: it has none"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            trained.ask([result["run_id"], word], "usage", own=("speed",))
+    asked = trained.ask([result["run_id"], "speed=1", "tracking.uri=" + back.asked.uri], "usage", own=("speed",))
+    assert asked.words == {"speed": "1"}
     with pytest.raises(ValueError, match="does not describe a decoder"):
         back.spec.from_json('{"name": 1}')
+
+
+def test_help_is_how_a_command_is_used(capsys):
+    with pytest.raises(SystemExit) as ended:
+        trained.asked(["--help"], "python -m neuroexp.export RUN_ID")
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == "python -m neuroexp.export RUN_ID\n"
 
 
 def test_microvolts_come_back_in_the_order_of_the_recording():

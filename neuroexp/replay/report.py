@@ -96,7 +96,7 @@ def _agreements(out: Any, summary: Mapping[str, Any]) -> None:
 
     grid = Grid(box=None, pad_edge=False, header_style="bold")
     grid.add_column("spike trains")
-    for head in ("rate of agreement", "sensitivity", "precision", "matched", "missed", "false"):
+    for head in ("units", "rate of agreement", "sensitivity", "precision", "matched", "missed", "false"):
         grid.add_column(head, justify="right")
     for part, score in summary["scores"].items():
         counts = [str(sum(unit[name] for unit in score["units"])) for name in ("matched", "only_true", "only_found")]
@@ -104,10 +104,11 @@ def _agreements(out: Any, summary: Mapping[str, Any]) -> None:
             f"{score[name]:.3f}" if math.isfinite(score[name]) else "-"
             for name in ("rate_of_agreement", "sensitivity", "precision")
         ]
-        grid.add_row(part, *kinds, *counts)
+        grid.add_row(part, str(score["scored"]), *kinds, *counts)
     out.print(grid)
     score = summary["scores"][WHOLE]
     out.print(f"matched one to one within {score['tolerance']}, after the best lag within ±{score['max_lag_ms']:g} ms")
+    out.print("rates are means over the units that discharge there; a unit that was never found has precision 0")
     out.print("discharges are counted, not windows as in the run's F1, which several windows share where they overlap")
     if summary["trained_on"]:
         out.print("the whole recording includes what the run was trained on")

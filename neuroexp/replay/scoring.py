@@ -42,9 +42,10 @@ def _agreement(true: Trains, found: Trains, spec: Spec) -> dict[str, Any]:
             | {"only_found": agreed.only_found, "lag_ms": 1000 * agreed.lag / spec.rate_hz}
         )
     kinds = ("rate_of_agreement", "sensitivity", "precision")
-    known = {kind: [unit[kind] for unit in units if math.isfinite(unit[kind])] for kind in kinds}
-    means = {kind: float(np.mean(values)) if values else math.nan for kind, values in known.items()}
-    return {"tolerance": words, "max_lag_ms": matching.MAX_LAG_MS, **means, "units": units}
+    scored = [unit for unit in units if unit["matched"] + unit["only_true"]]  # as in the run's own scores
+    values = {kind: np.nan_to_num([unit[kind] for unit in scored]) for kind in kinds}
+    means = {kind: float(np.mean(values[kind])) if scored else math.nan for kind in kinds}
+    return {"tolerance": words, "max_lag_ms": matching.MAX_LAG_MS, **means, "scored": len(scored), "units": units}
 
 
 def class_scores(path: Path, spec: Spec, tested: Mapping[str, NDArray[np.bool_]]) -> dict[str, Any]:
