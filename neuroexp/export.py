@@ -66,9 +66,8 @@ def write(back: trained.Trained, folder: Path, calibration: int = CALIBRATION) -
     folder.mkdir(parents=True, exist_ok=True)
     files = {form: folder / name for form, name in engines.FILES.items()}
     onnxfile.write(back.decoder, back.spec, files["onnx"])
-    train = back.fold.split.train
-    evenly = train[np.linspace(0, len(train) - 1, min(calibration, len(train))).astype(np.int64)]
-    onnxfile.quantise(files["onnx"], files["int8"], trained.microvolts(back.fold, evenly).numpy())
+    chosen = trained.evenly(back.fold.split.train, calibration)
+    onnxfile.quantise(files["onnx"], files["int8"], trained.microvolts(back.fold, chosen).numpy())
     return files
 
 
@@ -77,12 +76,12 @@ def compare(back: trained.Trained, files: Mapping[str, Path]) -> list[Exported]:
     test = back.fold.split.test
     labels = back.fold.labels[torch.from_numpy(test)].numpy()
     windows = trained.microvolts(back.fold, test).numpy()
-    original = _predict(engines.build("eager", back.decoder, {}), windows)
+    original = predict(engines.build("eager", back.decoder, {}), windows)
     weights_kb = sum(p.numel() * p.element_size() for p in back.decoder.parameters()) / 1000
     decisions = _decisions(back, original)
     table = [Exported("trained", weights_kb, score(back, original, labels), 0.0, 1.0, int(decisions.sum()))]
     for name in (engine for engine in engines.there() if engine in engines.EXPORTED):
-        found = _predict(engines.build(name, back.decoder, files), windows)
+        found = predict(engines.build(name, back.decoder, files), windows)
         decided = _decisions(back, found)
         same, largest = float(np.mean(decided == decisions)), float(np.abs(found - original).max())
         size_kb = files[engines.OPENVINO.get(name, (name, ""))[0]].stat().st_size / 1000
@@ -102,7 +101,8 @@ def _decisions(back: trained.Trained, probabilities: NDArray[np.float32]) -> NDA
     return probabilities > back.spec.threshold
 
 
-def _predict(engine: engines.Predict, windows: NDArray[np.float32], batch: int = 256) -> NDArray[np.float32]:
+def predict(engine: engines.Predict, windows: NDArray[np.float32], batch: int = 256) -> NDArray[np.float32]:
+    """Return the probabilities (window, output) of windows (window, channel, time), so many at a time."""
     return np.concatenate([engine(windows[low : low + batch]) for low in range(0, len(windows), batch)])
 
 

@@ -85,9 +85,7 @@ def main() -> None:
             back = trained.load(asked)
             say("exporting")
             files = export.write(back, Path(folder)) if set(wanted) & set(engines.EXPORTED) else {}
-            test = back.fold.split.test
-            evenly = test[np.linspace(0, len(test) - 1, min(WINDOWS, len(test))).astype(np.int64)]
-            windows = trained.microvolts(back.fold, evenly).numpy()
+            windows = trained.microvolts(back.fold, trained.evenly(back.fold.split.test, WINDOWS)).numpy()
             rows = measure(back, files, windows, wanted, threads, seconds, say)
         with tempfile.TemporaryDirectory() as folder:
             described = {"rows": [vars(row) for row in rows], "environment": provenance.environment()}
@@ -123,7 +121,7 @@ def measure(
     `say` hears what is measured.
     """
     rows = []
-    expected = _each(engines.build("eager", back.decoder, {}), windows)
+    expected = export.predict(engines.build("eager", back.decoder, {}), windows, batch=1)
     for name in wanted:
         for count in threads if not name.startswith("cuda") else threads[:1]:
             say(f"{name}, {count} thread{'s' * (count > 1)}")
@@ -132,16 +130,12 @@ def measure(
             except ValueError as error:
                 print(error, file=sys.stderr)
                 break
-            largest = float(np.abs(_each(engine, windows) - expected).max())
+            largest = float(np.abs(export.predict(engine, windows, batch=1) - expected).max())
             rows.append(replace(clock(name, count, engine, windows, seconds), largest=largest))
         back.decoder.to("cpu")
     if not rows:
         raise ValueError("no engine could run")
     return rows
-
-
-def _each(engine: engines.Predict, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.concatenate([engine(windows[row : row + 1]) for row in range(len(windows))])
 
 
 def clock(name: str, threads: int, engine: engines.Predict, windows: NDArray[np.float32], seconds: float) -> Latency:

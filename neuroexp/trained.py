@@ -153,6 +153,11 @@ def load(asked: Asked) -> Trained:
     return Trained(asked, fold, decoder, spec)
 
 
+def evenly(indices: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Return `count` of the indices (or all, where there are fewer), spread over them."""
+    return indices[np.linspace(0, len(indices) - 1, min(count, len(indices))).astype(np.int64)]
+
+
 def microvolts(fold: Fold, indices: NDArray[np.int64]) -> Tensor:
     """Return windows (window, channel, time) of a fold in the recording's channel order and in microvolts."""
     windows = fold.gather(fold.starts[torch.from_numpy(indices)])

@@ -77,7 +77,9 @@ def test_one_run_leaves_everything_a_reader_looks_for(neuroexp):
     # nothing but the table and the way to MLflow
     assert "Warning" not in done.out
     assert "INFO" not in done.out
-    assert len([line for line in done.out.splitlines() if line.strip()]) == 4
+    lines = [line for line in done.out.splitlines() if line.strip()]
+    assert lines[0] == "with duration_s=12 units=4 max_epochs=2"
+    assert len(lines) == 5
     assert result["link"] in done.out
 
 
