@@ -1,9 +1,10 @@
-"""Ways to run a decoder on one window after another: PyTorch, compiled, ONNX Runtime and OpenVINO, a GPU."""
+"""Ways to run a decoder on one window after another: PyTorch, compiled, ONNX Runtime, OpenVINO, ExecuTorch, a GPU."""
 
 from __future__ import annotations
 
+import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,18 +13,50 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from neuroexp import onnxfile
-from neuroexp.decoder import Decoder
+from neuroexp import onnxfile, ptefile
+from neuroexp.decoder import Decoder, Spec
+from neuroexp.extras import needed
+from neuroexp.typecheck import whole
 
 Predict = Callable[[NDArray[np.float32]], NDArray[np.float32]]  # (batch, channel, time) in µV -> (batch, output)
-FILES = {"onnx": "decoder.onnx", "int8": "decoder_int8.onnx"}
+FILES = {  # of an exported decoder, by its form, each after the one that it is made of
+    "onnx": "decoder.onnx",
+    "int8": "decoder_int8.onnx",
+    "executorch": "decoder.pte",
+    "executorch_int8": "decoder_int8.pte",
+}
 OPENVINO = {  # engine -> form of the exported decoder, precision of what is not int8 in it
     "openvino": ("onnx", "f32"),
     "openvino_bf16": ("onnx", "bf16"),
     "openvino_int8": ("int8", "f32"),
 }
-EXPORTED = (*FILES, *OPENVINO)  # these run an exported decoder
+EXECUTORCH = ("executorch", "executorch_int8")
+EXPORTED = ("onnx", "int8", *OPENVINO, *EXECUTORCH)  # these run an exported decoder
 ENGINES = ("eager", "compiled", *EXPORTED, "cuda", "cuda_graph")
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def thread_count(word: str) -> int:
+    """Return a number of threads that was typed; raises ValueError when it is none, or more than there are cores."""
+    count = whole("threads", word)
+    if count > cores():
+        raise ValueError(f"threads={word} is more than the {cores()} cores that are here")
+    return count
+
+
+def form(engine: str) -> str:
+    """Return the form of the exported decoder that an engine runs."""
+    return OPENVINO.get(engine, (engine, ""))[0]
+
+
+def forms(wanted: Iterable[str]) -> list[str]:
+    """Return the forms of an exported decoder that these engines run, and those from which they are made."""
+    found = {form(engine) for engine in wanted if engine in EXPORTED}
+    return [name for name in FILES if name in found or (name == "onnx" and "int8" in found)]
 
 
 def build(name: str, decoder: Decoder, files: Mapping[str, Path], threads: int = 1) -> Predict:
@@ -31,15 +64,12 @@ def build(name: str, decoder: Decoder, files: Mapping[str, Path], threads: int =
 
     PyTorch's threads are set for the whole process. Raises ValueError for an engine that is not there.
     """
-    if threads < 1:
-        raise ValueError(f"threads={threads} must be at least 1")
     if name not in ENGINES:
         raise ValueError(f"engine={name} is none of {', '.join(ENGINES)}")
     if name in EXPORTED:
-        form, precision = OPENVINO.get(name, (name, ""))
-        if form not in files:
+        if form(name) not in files:
             raise ValueError(f"engine={name} needs an exported decoder")
-        return _openvino(name, files[form], precision, threads) if precision else of_file(files[form], threads)
+        return _of_form(name, files[form(name)], threads)
     torch.set_num_threads(threads)
     if name.startswith("cuda"):
         if not torch.cuda.is_available():
@@ -48,30 +78,60 @@ def build(name: str, decoder: Decoder, files: Mapping[str, Path], threads: int =
     return _compiled(decoder) if name == "compiled" else _plain(decoder)
 
 
-def of_file(path: Path, threads: int = 1) -> Predict:
-    """Return what predicts with an exported decoder alone."""
+def _of_form(name: str, path: Path, threads: int) -> Predict:
+    if name in OPENVINO:
+        return _openvino(name, path, OPENVINO[name][1], threads)
+    if name in EXECUTORCH:
+        return _one_by_one(ptefile.method(path, threads))
     session = onnxfile.session(path, threads)
     return lambda windows: session.run(None, {onnxfile.INPUT: windows})[0]
 
 
+def read(path: Path) -> Spec:
+    """Return what a stream must know of an exported decoder; raises ValueError for a file that is none, or not whole."""
+    return ptefile.read(path) if path.suffix == ".pte" else onnxfile.read(path)
+
+
+def of_file(path: Path, engine: str | None = None, threads: int = 1) -> Predict:
+    """Return what predicts with nothing but an exported decoder, by the engine that it is written for or another.
+
+    Raises ValueError for an engine that does not run it.
+    """
+    runs = ("executorch",) if path.suffix == ".pte" else ("onnx", "openvino", "openvino_bf16")
+    if engine not in (None, *runs):
+        raise ValueError(f"engine={engine} does not run {path.name}: {', '.join(runs)}")
+    return _of_form(engine or runs[0], path, threads)
+
+
+def _one_by_one(method: Predict) -> Predict:
+    """Return what predicts batches with a method that takes one window at a time, in memory of its own."""
+
+    def predict(windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.concatenate([method(windows[row : row + 1]) for row in range(len(windows))])
+
+    return predict
+
+
 def there() -> list[str]:
-    """Return the engines that can be asked for here: a GPU's where there is one, OpenVINO's where it is installed."""
+    """Return the engines that can be asked for here: a GPU's where there is one, those of extras that are installed."""
     lacking = [] if torch.cuda.is_available() else ["cuda", "cuda_graph"]
     if not find_spec("openvino"):
         lacking += OPENVINO
     elif not _has_bf16():
         lacking += ["openvino_bf16"]
+    if not find_spec("executorch"):
+        lacking += EXECUTORCH
     return [name for name in ENGINES if name not in lacking]
 
 
 def _has_bf16() -> bool:
-    core = onnxfile.needed("openvino", "openvino").Core()
+    core = needed("openvino", "openvino").Core()
     return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def _openvino(name: str, path: Path, precision: str, threads: int) -> Predict:
     """Compile an exported decoder for windows one at a time, on so many threads of the processor."""
-    core = onnxfile.needed("openvino", "openvino").Core()
+    core = needed("openvino", "openvino").Core()
     if precision == "bf16" and not _has_bf16():
         raise ValueError(f"engine={name}: this processor has no bf16")
     # a virtual machine may show its cores as threads of one, of which OpenVINO would use the first alone

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +13,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from neuroexp import display, engines, onnxfile, scores, trained
+from neuroexp import display, engines, onnxfile, ptefile, scores, trained
+from neuroexp.extras import needed
 from neuroexp.typecheck import whole
 
-USAGE = "python -m neuroexp.export RUN_ID [to=FOLDER] [calibration=512] [tracking.uri=URI] [recording.path=FILE]"
-OWN = ("to", "calibration")
+USAGE = (
+    "python -m neuroexp.export RUN_ID [to=FOLDER] [forms=onnx,int8,executorch,executorch_int8] [calibration=512] "
+    "[tracking.uri=URI] [recording.path=FILE]"
+)
+OWN = ("to", "forms", "calibration")
 CALIBRATION = 512  # training windows that give int8 its ranges
 SCORE = {"hdsemg": "f1", "eng": "macro_f1"}
 
@@ -34,40 +39,81 @@ class Exported:
 
 
 def main() -> None:
-    """Write a run's decoder as ONNX in fp32 and int8, compare both with the original, and add them to the run."""
+    """Write a run's decoder in fp32 and int8, as ONNX and for ExecuTorch, compare with the original, add them to the run."""
     asked = trained.asked(sys.argv[1:], USAGE, OWN)
     from neuroexp.recorded import add  # noqa: PLC0415 - a second to import
     from neuroexp.tracking import StoreError  # noqa: PLC0415 - as above
 
+    left_out: list[str] = []
     try:
-        onnxfile.needed("onnx")
+        needed("onnx")
         from neuroexp.served import package  # noqa: PLC0415 - of an extra
 
         count = whole("calibration", asked.words.get("calibration", str(CALIBRATION)))
+        forms = chosen(asked.words["forms"]) if "forms" in asked.words else engines.forms(engines.there())
         folder = Path(asked.words.get("to") or f"outputs/export/{asked.run_id[:8]}")
         with display.working("reading the recording") as say:
             back = trained.load(asked)
-            say("writing ONNX, in int8 too")
-            files = write(back, folder, count)
+            files = write(back, folder, forms, count, say, left_out.append)
             say("comparing on the test windows")
             table = compare(back, files)
             say("adding to the run")
             for form, path in files.items():
-                package(path, back.spec, folder / form)
+                if form in engines.EXECUTORCH:  # which MLflow does not know: the file alone
+                    (folder / form).mkdir(exist_ok=True)
+                    shutil.copy(path, folder / form)
+                else:
+                    package(path, back.spec, folder / form)
                 add(asked.uri, asked.run_id, folder / form, _metrics(table, form), f"decoder_{form}")
     except (ValueError, StoreError, OSError) as error:
         sys.exit(str(error))
     (folder / "export.json").write_text(json.dumps([vars(row) for row in table], indent=1))
-    show(back, table, folder)
+    show(back, table, files)
+    for sentence in left_out:
+        print(sentence, file=sys.stderr)
 
 
-def write(back: trained.Trained, folder: Path, calibration: int = CALIBRATION) -> dict[str, Path]:
-    """Write the decoder of a run in both forms, int8 with ranges from so many training windows; return where they are."""
+def chosen(words: str) -> list[str]:
+    """Return the forms that a command line names; raises ValueError for one that is not there."""
+    names = words.split(",")
+    unknown = [name for name in names if name not in engines.FILES]
+    if unknown:
+        raise ValueError(f"forms={unknown[0]} is none of {', '.join(engines.FILES)}")
+    return engines.forms(names)
+
+
+def write(
+    back: trained.Trained,
+    folder: Path,
+    forms: Sequence[str],
+    calibration: int = CALIBRATION,
+    say: Callable[[str], None] = lambda _: None,
+    left_out: Callable[[str], None] | None = None,
+) -> dict[str, Path]:
+    """Write the decoder of a run in some forms, int8 with ranges from so many training windows; return where they are.
+
+    `say` hears what is written, `left_out` why a form is not; without it that raises ValueError.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    files = {form: folder / name for form, name in engines.FILES.items()}
-    onnxfile.write(back.decoder, back.spec, files["onnx"])
-    chosen = trained.evenly(back.fold.split.train, calibration)
-    onnxfile.quantise(files["onnx"], files["int8"], trained.microvolts(back.fold, chosen).numpy())
+    training = trained.evenly(back.fold.split.train, calibration)
+    files: dict[str, Path] = {}
+    for form in forms:
+        path = folder / engines.FILES[form]
+        path.unlink(missing_ok=True)  # of another run, perhaps
+        say(f"writing {path.name}")
+        windows = trained.microvolts(back.fold, training).numpy() if form.endswith("int8") else None
+        try:
+            if form in engines.EXECUTORCH:
+                ptefile.write(back.decoder, back.spec, path, windows)
+            elif windows is None:
+                onnxfile.write(back.decoder, back.spec, path)
+            else:
+                onnxfile.quantise(files["onnx"], path, windows)
+            files[form] = path
+        except ValueError as error:
+            if left_out is None:
+                raise
+            left_out(str(error))
     return files
 
 
@@ -80,11 +126,11 @@ def compare(back: trained.Trained, files: Mapping[str, Path]) -> list[Exported]:
     weights_kb = sum(p.numel() * p.element_size() for p in back.decoder.parameters()) / 1000
     decisions = _decisions(back, original)
     table = [Exported("trained", weights_kb, score(back, original, labels), 0.0, 1.0, int(decisions.sum()))]
-    for name in (engine for engine in engines.there() if engine in engines.EXPORTED):
+    for name in (engine for engine in engines.there() if engines.form(engine) in files):
         found = predict(engines.build(name, back.decoder, files), windows)
         decided = _decisions(back, found)
         same, largest = float(np.mean(decided == decisions)), float(np.abs(found - original).max())
-        size_kb = files[engines.OPENVINO.get(name, (name, ""))[0]].stat().st_size / 1000
+        size_kb = files[engines.form(name)].stat().st_size / 1000
         table.append(Exported(name, size_kb, score(back, found, labels), largest, same, int(decided.sum())))
     return table
 
@@ -112,7 +158,7 @@ def _metrics(table: list[Exported], form: str) -> dict[str, float]:
     return {f"export/{form}_{name}": value for name, value in found.items()}
 
 
-def show(back: trained.Trained, table: list[Exported], folder: Path) -> None:
+def show(back: trained.Trained, table: list[Exported], files: Mapping[str, Path]) -> None:
     """Print the table, and where the files are."""
     from rich.table import Table  # noqa: PLC0415 - only when there is something to print
 
@@ -130,8 +176,8 @@ def show(back: trained.Trained, table: list[Exported], folder: Path) -> None:
         out.print(
             f"[yellow]The trained network finds no discharge in them: no probability is above {back.spec.threshold:g}.[/]"
         )
-    for form, name in engines.FILES.items():
-        out.print(f"{folder}/{name}; in MLflow: runs:/{back.spec.run_id}/decoder_{form}", markup=False, soft_wrap=True)
+    for form, path in files.items():
+        out.print(f"{path}; in MLflow: runs:/{back.spec.run_id}/decoder_{form}", markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

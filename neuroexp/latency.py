@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
 import tempfile
 import time
@@ -79,12 +78,14 @@ def main() -> None:
 
     try:
         wanted = chosen(asked.words.get("engines", ",".join(engines.there())))
-        threads = [whole("threads", word) for word in asked.words.get("threads", _counts()).split(",")]
+        threads = [engines.thread_count(word) for word in asked.words.get("threads", _counts()).split(",")]
         seconds = whole("seconds", asked.words.get("seconds", "2"))
         with tempfile.TemporaryDirectory() as folder, display.working("reading the recording") as say:
             back = trained.load(asked)
             say("exporting")
-            files = export.write(back, Path(folder)) if set(wanted) & set(engines.EXPORTED) else {}
+            forms = engines.forms(wanted)
+            files = export.write(back, Path(folder), forms, left_out=lambda why: print(why, file=sys.stderr))
+            wanted = [name for name in wanted if name not in engines.EXPORTED or engines.form(name) in files]
             windows = trained.microvolts(back.fold, trained.evenly(back.fold.split.test, WINDOWS)).numpy()
             rows = measure(back, files, windows, wanted, threads, seconds, say)
         with tempfile.TemporaryDirectory() as folder:
@@ -199,8 +200,7 @@ def show(spec: Spec, rows: Sequence[Latency]) -> None:
 
 
 def _counts() -> str:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return ",".join(str(count) for count in sorted({1, cores}))
+    return ",".join(str(count) for count in sorted({1, engines.cores()}))
 
 
 if __name__ == "__main__":

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import logging
 import tempfile
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from neuroexp.decoder import Decoder, Spec
+from neuroexp.decoder import CHANGED, FOREIGN, GONE, Decoder, Spec
+from neuroexp.extras import needed, quiet
 
 INPUT, OUTPUT = "windows", "probabilities"
 SPEC, DIGEST = "neuroexp", "neuroexp.sha256"
@@ -30,7 +26,7 @@ def write(decoder: Decoder, spec: Spec, path: Path) -> None:
     needed("onnx")
     example = torch.zeros(2, spec.n_channels, spec.window)
     batch = {0: torch.export.Dim("batch", min=1)}
-    with _quiet():
+    with quiet():
         program = torch.onnx.export(
             decoder.eval(),
             (example,),
@@ -65,7 +61,7 @@ def quantise(source: Path, path: Path, windows: NDArray[np.float32]) -> None:
             batch = next(self.batches, None)
             return None if batch is None else {INPUT: batch}
 
-    with tempfile.TemporaryDirectory() as folder, _quiet():
+    with tempfile.TemporaryDirectory() as folder, quiet():
         prepared, quantised = Path(folder) / "prepared.onnx", Path(folder) / "quantised.onnx"
         quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
         quantization.quantize_static(
@@ -99,16 +95,14 @@ def read(path: Path) -> Spec:
     try:
         model = onnx.load(path)
     except FileNotFoundError:
-        raise ValueError(f"{path} is not there: python -m neuroexp.export RUN_ID writes decoders") from None
+        raise ValueError(GONE.format(path)) from None
     except Exception as error:  # whatever protobuf makes of it
         raise ValueError(f"{path} is no ONNX file, or not whole: {type(error).__name__}") from None
     written = {entry.key: entry.value for entry in model.metadata_props}
     if SPEC not in written or DIGEST not in written:
-        raise ValueError(
-            f"{path} is not a decoder that neuroexp has exported: it says nothing of channels and sampling rate"
-        )
+        raise ValueError(FOREIGN.format(path))
     if _digest(model) != written[DIGEST]:
-        raise ValueError(f"{path} was changed or damaged after it was exported: its checksum does not fit")
+        raise ValueError(CHANGED.format(path))
     return Spec.from_json(written[SPEC])
 
 
@@ -145,26 +139,3 @@ def _digest(model: Any) -> str:
     kept = [(entry.key, entry.value) for entry in bare.metadata_props if entry.key != DIGEST]
     del bare.metadata_props[:]
     return hashlib.sha256(bare.SerializeToString(deterministic=True) + repr(sorted(kept)).encode()).hexdigest()
-
-
-def needed(module: str, extra: str = "export") -> ModuleType:
-    """Return a module of an extra; raises ValueError when the extra is not installed."""
-    import importlib  # noqa: PLC0415
-
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ValueError(f"{error.name} is missing: pip install 'neuroexp[{extra}]'") from None
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence what exporters say about each other's versions and about operators that are not used."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)

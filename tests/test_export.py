@@ -15,8 +15,9 @@ from conftest import SMALL
 from test_cli import store
 from test_models import NAMES, build
 
-from neuroexp import engines, latency, onnxfile, typecheck
+from neuroexp import engines, export, latency, onnxfile, ptefile, typecheck
 from neuroexp.decoder import Decoder, Spec
+from neuroexp.models.mldrsnet import RSBUCW
 from neuroexp.replay import source
 
 RNG = np.random.default_rng(0)
@@ -71,6 +72,87 @@ def test_every_network_is_the_same_in_onnx_and_nearly_so_in_int8(name, tmp_path)
         assert onnxfile.read(files["int8"]) == onnxfile.read(files["onnx"]) == spec_of(64, 32, 3)
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "lstm"])
+def test_networks_are_the_same_as_executorch_programs(name, tmp_path):
+    decoder, spec = decoder_of(name, window=32), spec_of(64, 32, 3)
+    windows = microvolts(decoder, 5)
+    expected = engines.build("eager", decoder, {})(windows)
+    files = {form: tmp_path / engines.FILES[form] for form in engines.EXECUTORCH}
+    ptefile.write(decoder, spec, files["executorch"])
+    for threads in (1, 2):
+        found = engines.build("executorch", decoder, files, threads)(windows)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert ptefile.read(files["executorch"]) == spec
+    alone = engines.of_file(files["executorch"])
+    np.testing.assert_array_equal(
+        alone(windows.transpose(0, 2, 1).copy().transpose(0, 2, 1)), found
+    )  # whatever the strides
+
+
+class Shrinkage(torch.nn.Module):
+    """A small ML-DRSNet: ExecuTorch writes its int8 form in groups of operations and cannot run it so."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.block, self.head = torch.nn.Conv2d(1, 8, 3, padding=1), RSBUCW(8, 8, 1), torch.nn.Linear(8, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.block(self.stem(x[:, None])).mean(dim=(2, 3)))
+
+
+@pytest.mark.parametrize("network", [lambda: build("mldcnn", 32, 3), Shrinkage], ids=["mldcnn", "shrinkage"])
+def test_an_executorch_program_in_int8_is_nearly_the_same(network, tmp_path):
+    torch.manual_seed(0)
+    mean, std = RNG.normal(0, 20, 64).astype(np.float32), RNG.uniform(5, 500, 64).astype(np.float32)
+    decoder, spec = Decoder(network(), torch.nn.Sigmoid(), mean, std, 32).eval(), spec_of(64, 32, 3)
+    windows = microvolts(decoder, 5)
+    expected = engines.build("eager", decoder, {})(windows)
+    path = tmp_path / "decoder_int8.pte"
+    ptefile.write(decoder, spec, path, windows)
+    found = engines.build("executorch_int8", decoder, {"executorch_int8": path})(windows)
+    assert 0 < np.abs(found - expected).max() < 0.1
+    assert ptefile.read(path) == spec
+
+
+def test_what_executorch_does_not_take_is_said_in_a_sentence(tmp_path):
+    with pytest.raises(ValueError, match=r"decoder\.pte is left out: ExecuTorch takes recurrent layers apart"):
+        ptefile.write(decoder_of("lstm", 32), spec_of(64, 32, 3), tmp_path / "decoder.pte")
+
+    class Sorts(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if x.sum() > 0:  # what depends on values cannot be exported
+                return x.mean(dim=(1, 2))[:, None]
+            return x.amax(dim=(1, 2))[:, None]
+
+    zero, one = np.zeros(64, np.float32), np.ones(64, np.float32)
+    decoder = Decoder(Sorts(), torch.nn.Sigmoid(), zero, one, 32)
+    with pytest.raises(ValueError, match=r"decoder\.pte is left out: ExecuTorch does not take this network \("):
+        ptefile.write(decoder, spec_of(64, 32, 1), tmp_path / "decoder.pte")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_executorch_program_that_is_foreign_or_damaged_is_refused(tmp_path):
+    path = tmp_path / "decoder.pte"
+    ptefile.write(decoder_of("mldcnn", 20), spec_of(64, 20, 3), path)
+    whole = path.read_bytes()
+    for place in (len(whole) // 2, len(whole) - 1, whole.index(ptefile.MARK) + len(ptefile.MARK) + 3):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match="changed or damaged"):
+            engines.read(path)
+    path.write_bytes(whole[: whole.index(ptefile.MARK) + 20])
+    with pytest.raises(ValueError, match="changed or damaged"):
+        engines.read(path)
+    path.write_text("hello")
+    with pytest.raises(ValueError, match="not a decoder that neuroexp has exported"):
+        engines.read(path)
+    with pytest.raises(ValueError, match=r"is not there: python -m neuroexp\.export"):
+        engines.read(tmp_path / "gone.pte")
+    with pytest.raises(ValueError, match=r"engine=onnx does not run decoder\.pte: executorch"):
+        engines.of_file(path, "onnx")
+
+
 def test_a_compiled_decoder_is_the_same():
     decoder = decoder_of("mldcnn", window=20)
     windows = microvolts(decoder, 1)
@@ -112,17 +194,17 @@ def test_an_export_that_is_foreign_or_damaged_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "threads", "says"),
+    ("name", "says"),
     [
-        ("fast", 1, "engine=fast is none of eager, compiled"),
-        ("int8", 1, "needs an exported"),
-        ("openvino_int8", 1, "needs an exported"),
-        ("eager", 0, "threads=0"),
+        ("fast", "engine=fast is none of eager, compiled"),
+        ("int8", "needs an exported"),
+        ("openvino_int8", "needs an exported"),
+        ("executorch", "needs an exported"),
     ],
 )
-def test_an_engine_that_is_not_there(name, threads, says):
+def test_an_engine_that_is_not_there(name, says):
     with pytest.raises(ValueError, match=says):
-        engines.build(name, decoder_of("mldcnn", 20), {}, threads)
+        engines.build(name, decoder_of("mldcnn", 20), {})
 
 
 def test_the_timing_of_the_papers_own_cell():
@@ -167,7 +249,7 @@ def test_a_run_is_exported_measured_and_loaded_by_mlflow(neuroexp, tmp_path, mon
     recording = ["recording=hdsemg_simulated", "recording.duration_s=12", "recording.units=4"]
     played = command(tmp_path, *alone, *recording, "threads=2")
     assert played.returncode == 0, played.stderr
-    assert "engine decoder_int8, 2 threads" in played.stdout
+    assert "engine decoder_int8.onnx, 2 threads" in played.stdout
     assert "whole recording" in played.stdout
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", opened.uri)  # to set it in MLflow would outlive the test
@@ -181,9 +263,15 @@ def test_a_run_is_exported_measured_and_loaded_by_mlflow(neuroexp, tmp_path, mon
     )
     assert model.metadata.signature.inputs.input_names() == ["windows"]
 
+    program = ["replay", "decoder=implant/decoder_int8.pte"]
+    played = command(tmp_path, *program, *recording)
+    assert (played.returncode, played.stderr) == (0, "")
+    assert "engine decoder_int8.pte, 1 thread" in played.stdout
+
     for words, says in (
         ([*alone, *recording[:2]], "has 6 motor units"),
-        ([*alone, "engine=eager"], "engine says nothing to an exported decoder"),
+        ([*program, "engine=openvino"], "engine=openvino does not run decoder_int8.pte: executorch"),
+        ([*alone, "engine=eager"], "engine=eager does not run decoder_int8.onnx: onnx, openvino, openvino_bf16"),
     ):
         mistaken = command(tmp_path, *words)
         assert mistaken.returncode == 1
@@ -198,3 +286,10 @@ def test_words_that_make_no_sense():
         typecheck.whole("calibration", "none")
     with pytest.raises(ValueError, match="engines=quick is none of eager"):
         latency.chosen("onnx,quick")
+    with pytest.raises(ValueError, match="forms=onxx is none of onnx, int8, executorch, executorch_int8"):
+        export.chosen("int8,onxx")
+    assert export.chosen("int8") == ["onnx", "int8"]
+    with pytest.raises(ValueError, match="threads=0 is no whole number of at least 1"):
+        engines.thread_count("0")
+    with pytest.raises(ValueError, match=f"threads=1000 is more than the {engines.cores()} cores that are here"):
+        engines.thread_count("1000")

@@ -7,7 +7,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from neuroexp import engines, export, onnxfile, trained
+from neuroexp import engines, export, trained
 from neuroexp.decoder import Spec
 from neuroexp.engines import Predict
 from neuroexp.replay import report
@@ -16,7 +16,7 @@ from neuroexp.replay.play import Options, folder, options, replay
 from neuroexp.replay.source import Source
 
 USAGE = (
-    "python -m neuroexp.replay run_id=RUN_ID|decoder=FILE.onnx [recording=NAME] [recording.path=FILE] [chunk=SAMPLES] "
+    "python -m neuroexp.replay run_id=RUN_ID|decoder=FILE [recording=NAME] [recording.path=FILE] [chunk=SAMPLES] "
     "[speed=1|max] [engine=eager] [threads=1] [input=lsl:STREAM] [output=lsl:STREAM] [seconds=10] [tracking.uri=URI]"
 )
 OWN = ("chunk", "speed", "engine", "threads", "input", "output", "seconds")
@@ -51,7 +51,7 @@ def _run(words: list[str], changes: list[str], place: Path) -> _Play:
     asked, recording = sources.chosen(trained.asked(words, USAGE, OWN), changes)
     run = trained.load(asked)
     chosen = options(asked.words, run.spec)
-    files = export.write(run, place) if chosen.engine in engines.EXPORTED else {}
+    files = export.write(run, place, engines.forms([chosen.engine]))
     engine = engines.build(chosen.engine, run.decoder, files, chosen.threads)
     source = None if chosen.input else sources.source(run.spec, recording, run)
     return _Play(run.spec, source, chosen, engine)
@@ -60,14 +60,15 @@ def _run(words: list[str], changes: list[str], place: Path) -> _Play:
 def _exported(words: list[str], changes: list[str]) -> _Play:
     """Return what replays an exported decoder, which needs neither its run nor its training data."""
     pairs = dict(word.partition("=")[::2] for word in words)
-    unknown = [name for name in pairs if name not in ("decoder", *OWN) or name == "engine"]
+    unknown = [name for name in pairs if name not in ("decoder", *OWN)]
     if unknown:
         raise ValueError(f"{unknown[0]} says nothing to an exported decoder\n{USAGE}")
-    path = Path(pairs.pop("decoder"))
-    spec = onnxfile.read(path)
-    chosen = options(pairs | {"engine": path.stem}, spec)
+    path, engine = Path(pairs.pop("decoder")), pairs.pop("engine", None)
+    spec = engines.read(path)
+    chosen = options(pairs | {"engine": f"{path.name} {engine or ''}".strip()}, spec)
+    predict = engines.of_file(path, engine, chosen.threads)
     source = None if chosen.input else sources.source(spec, sources.named(changes))
-    return _Play(spec, source, chosen, engines.of_file(path, chosen.threads))
+    return _Play(spec, source, chosen, predict)
 
 
 if __name__ == "__main__":

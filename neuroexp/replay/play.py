@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neuroexp import engines
 from neuroexp.decoder import Spec
 from neuroexp.engines import Predict
 from neuroexp.replay import report, scoring
@@ -52,7 +53,7 @@ def options(words: Mapping[str, str], spec: Spec) -> Options:
         "speed": "max",
         "engine": "eager",
     } | dict(words)
-    chunk, threads = (whole(name, found[name]) for name in ("chunk", "threads"))
+    chunk, threads = whole("chunk", found["chunk"]), engines.thread_count(found["threads"])
     if found["speed"] not in ("1", "max"):
         raise ValueError(f"speed={found['speed']} is neither 1 (as recorded) nor max (as fast as it goes)")
     for name in ("input", "output"):

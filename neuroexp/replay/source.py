@@ -104,7 +104,7 @@ def source(spec: Spec, recording: DictConfig | None, run: Trained | None = None)
         assert run is not None
         recording = run.asked.config.recording
     found = _instance(recording)
-    own = recording is None or getattr(found, "sha256", "")[:16] == spec.digest
+    own = getattr(found, "sha256", "")[:16] == spec.digest
     if not isinstance(found, Recording | Session):
         what = getattr(found, "name", type(found).__name__)
         raise ValueError(f"{what} is no stream of samples: name one with recording=NAME or recording.path=FILE")
