@@ -134,7 +134,6 @@ def number(value: Any) -> str:
 def show(artefact: Artefact, files: Sequence[Path]) -> None:
     """Print an artefact to the terminal."""
     console = display.console()
-    console.width = max(console.width, 110)  # a narrower terminal breaks the lines of a table, but shows them whole
     console.print(f"[bold]{artefact.title}[/bold]" + (" (simulated)" if artefact.simulated else ""))
     console.print(artefact.provenance, markup=False)
     for table in artefact.tables.values():
@@ -147,7 +146,7 @@ def show(artefact: Artefact, files: Sequence[Path]) -> None:
         for row in shown.itertuples(index=False):
             grid.add_row(*row)
         console.print()
-        console.print(grid, soft_wrap=True)
+        display.whole(console, grid)
     for heading, lines in (("", artefact.notes), ("Missing:", artefact.missing)):
         if lines:
             console.print()

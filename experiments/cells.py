@@ -195,9 +195,11 @@ class Cells:
         if self.runs.empty:
             return pd.DataFrame(columns=[*keys, "runs"])
         grouped = self.runs.groupby(keys, dropna=False, sort=True)
-        table = grouped.mean(numeric_only=True)
-        table["runs"] = grouped.size()
-        return table.drop(columns=[name for name in REPEATED if name in table]).reset_index()
+        means = grouped.mean(numeric_only=True)
+        means = means.drop(columns=[name for name in REPEATED if name in means])
+        cells = [means.index.to_frame(index=False), means.reset_index(drop=True)]
+        # at once: pandas warns of a table to which many columns were added one by one
+        return pd.concat([*cells, grouped.size().rename("runs").reset_index(drop=True)], axis=1)
 
     def summary(self, metrics: Sequence[str]) -> pd.DataFrame:
         """Return mean, standard deviation and number of recordings of each metric per cell: a row per cell and metric."""

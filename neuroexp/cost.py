@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hydra.errors import HydraException
+from hydra.errors import HydraException, InstantiationException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -64,10 +64,10 @@ def main() -> None:
     try:
         with display.working("reading the recording, counting"):
             columns = compute(words)
+    except (InstantiationException, ValueError, FileNotFoundError) as error:
+        sys.exit(sentence(error))
     except (HydraException, OmegaConfBaseException) as error:
         sys.exit(mistakes.sentence(error))
-    except (ValueError, FileNotFoundError) as error:
-        sys.exit(sentence(error))
     report(display.console(), columns)
 
 
@@ -157,7 +157,7 @@ def report(out: Console, columns: Sequence[Column]) -> None:
         "weights, int8": [kb(column, "cost/size_int8_kb") for column in columns],
         "activations at their peak, fp32": [kb(column, "cost/activation_kb") for column in columns],
         "activations at their peak, int8": [kb(column, "cost/activation_kb", 1 / 4) for column in columns],
-        "ms per window, here": [f"{column.costs['cost/ms_per_window']:.2f}" for column in columns],
+        "ms per window, one thread here": [f"{column.costs['cost/ms_per_window']:.2f}" for column in columns],
         "decisions per second": [_rate(column.setting.decisions_hz) for column in columns],
         "MAC per second": [_rate(column.costs.get("cost/mac_per_s")) for column in columns],
     }
@@ -168,9 +168,9 @@ def report(out: Console, columns: Sequence[Column]) -> None:
         grid.add_column(title, justify="right" if number else "left")
     for name, cells in rows.items():
         grid.add_row(name, *cells)
-    out.print(grid)
+    display.whole(out, grid)
     out.print()
-    out.print(_energies(columns))
+    display.whole(out, _energies(columns))
     out.print()
     for line in notes(columns):
         out.print(line, markup=False, soft_wrap=True)

@@ -95,6 +95,21 @@ def console() -> Console:
     return out
 
 
+def whole(out: Console, grid: Any) -> None:
+    """Print a table of which nothing is cut off: in a terminal that is too narrow its lines go on in the next ones."""
+    from rich.measure import Measurement  # noqa: PLC0415 - only when there is something to print
+
+    def needed() -> int:
+        return Measurement.get(out, out.options.update(max_width=10_000), grid).maximum
+
+    width = out.width
+    if needed() > width:
+        grid.collapse_padding = True
+        out.width = max(width, needed())
+    out.print(grid, crop=False)
+    out.width = width
+
+
 @contextlib.contextmanager
 def working(words: str) -> Iterator[Callable[[str], None]]:
     """Show on a terminal what a command is doing while it lasts; yields what changes the words.
@@ -180,7 +195,7 @@ def table(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
         run_id = (row.get("run_id") or "")[:ID]
         words = [f"[{colour}]{row['status']}[/]", *([_verdict(row.get("budget", ""))] if budgeted else [])]
         grid.add_row(name, run_id, *cells, _cell(seconds, 1), *words)
-    out.print(grid)
+    whole(out, grid)
     if len(shown) < len(rows):
         counts = Counter(row["status"] for row in rows)
         all_of_them = ", ".join(f"{count} {status}" for status, count in counts.items())

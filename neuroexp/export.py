@@ -65,7 +65,9 @@ def main() -> None:
                 else:
                     package(path, back.spec, folder / form)
                 add(asked.uri, asked.run_id, folder / form, _metrics(table, form), f"decoder_{form}")
-    except (ValueError, StoreError, OSError) as error:
+    except OSError as error:
+        sys.exit(f"to={folder}: {error.strerror or error}")
+    except (ValueError, StoreError) as error:
         sys.exit(str(error))
     (folder / "export.json").write_text(json.dumps([vars(row) for row in table], indent=1))
     show(back, table, files)
@@ -169,7 +171,7 @@ def show(back: trained.Trained, table: list[Exported], files: Mapping[str, Path]
         grid.add_column(column, justify="left" if column == back.spec.name else "right")
     for row in table:
         grid.add_row(row.form, f"{row.size_kb:.0f}", f"{row.score:.4f}", f"{row.largest:.2g}", f"{row.agree:.2%}")
-    out.print(grid)
+    display.whole(out, grid)
     simulated = "simulated recording, " if getattr(back.fold.source, "simulated", False) else ""
     out.print(f"\n({simulated}{len(back.fold.split.test)} test windows of {back.spec.recording})", markup=False)
     if not table[0].positive:
@@ -177,7 +179,11 @@ def show(back: trained.Trained, table: list[Exported], files: Mapping[str, Path]
             f"[yellow]The trained network finds no discharge in them: no probability is above {back.spec.threshold:g}.[/]"
         )
     for form, path in files.items():
-        out.print(f"{path}; in MLflow: runs:/{back.spec.run_id}/decoder_{form}", markup=False, soft_wrap=True)
+        out.print(f"{path}; in the run: decoder_{form}", markup=False, soft_wrap=True)
+    served = next((form for form in ("int8", "onnx") if form in files), None)
+    if served:
+        command = f"mlflow models serve -m runs:/{back.spec.run_id}/decoder_{served} --env-manager local"
+        out.print(f"\nMLFLOW_TRACKING_URI={back.asked.uri} {command}", markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -167,10 +167,10 @@ def show(spec: Spec, rows: Sequence[Latency]) -> None:
         "p50 ms",
         "p99 ms",
         "max ms",
-        "window + p50 ms",
-        "worst age ms",
-        "real-time factor",
-        "difference",
+        "window\n+ p50 ms",
+        "worst\nage ms",
+        "real-time\nfactor",
+        "differs\nby",
     )
     for head in heads:
         grid.add_column(head, justify="left" if head == "engine" else "right")
@@ -187,12 +187,12 @@ def show(spec: Spec, rows: Sequence[Latency]) -> None:
             style="red" if late else None,
         )
     out.print(f"{spec.name}, one window at a time", style="bold", markup=False)
-    out.print(grid)
+    display.whole(out, grid)
     what = "a step" if spec.step else "the shortest time between two CAPs"
     out.print(
         f"\nwindow {timing.window_ms:.2f} ms, {what} {timing.period_ms:.2f} ms; worst age: of a window's oldest sample, "
         "window + that time + p99;\nthe real-time factor is p50 over that time, and late means that the p99 misses it;\n"
-        f"difference: the largest one of a probability from the trained network's, over {WINDOWS} test windows at most",
+        f"differs by: the largest difference of a probability from the trained network's, over {WINDOWS} test windows at most",
         markup=False,
     )
     if timing.unseen > 0:

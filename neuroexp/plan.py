@@ -199,7 +199,7 @@ def _table(out: Any, kinds: dict[tuple[str, ...], list[Job]], estimates: dict[tu
         memory = f"{estimate.memory_mb / 1000:.1f} GB"
         shown = [word for word, name in zip(kind, KIND, strict=True) if name in names]
         grid.add_row(*shown, str(len(members)), each, together, memory, estimate.source)
-    out.print(grid)
+    display.whole(out, grid)
     total_s = sum(estimates[kind].seconds * len(members) for kind, members in kinds.items())
     disk_mb = sum((estimates[kind].weights_mb + FILES_MB) * len(members) for kind, members in kinds.items())
     memory_mb = max(estimate.memory_mb for estimate in estimates.values())

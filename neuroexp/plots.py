@@ -80,7 +80,7 @@ def loss_curves(
             (epochs[best], losses[best]),
             (0, 8),
             textcoords="offset points",
-            ha="center",
+            ha="right" if best > 0.8 * (len(losses) - 1) else "left" if best < 0.2 * (len(losses) - 1) else "center",
             va="bottom",
             fontsize=9,
         )

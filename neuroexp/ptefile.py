@@ -49,7 +49,8 @@ def write(decoder: Decoder, spec: Spec, path: Path, windows: NDArray[np.float32]
             data = _program(network, text, alone)
             partial.write_bytes(data.replace(text, text.replace(BLANK, hashlib.sha256(data).hexdigest().encode())))
             try:
-                method(partial, 1)(example)
+                with mute():
+                    method(partial, 1)(example)
                 break
             except RuntimeError:
                 if alone:

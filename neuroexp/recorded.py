@@ -12,20 +12,24 @@ from neuroexp.tracking import opening
 
 
 def read(uri: str, run_id: str) -> dict[str, Any]:
-    """Return a run of any experiment: id (of which `run_id` may be the beginning), name, status, metrics, tags, two texts.
+    """Return a run of any experiment: id (of which `run_id` may be the beginning), name, metrics, tags, two texts.
 
     Beside them the digest of its recording. Raises StoreError when the store cannot be reached, ValueError when the run is
-    not in it, or not the only one whose id begins so.
+    not in it, not the only one whose id begins so, or not finished.
     """
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
         raise ValueError(f"{uri} is not there: name the store with tracking.uri=URI")
     with opening(uri) as client, tempfile.TemporaryDirectory() as folder:
         run = _run(client, uri, run_id)
+        if run.info.status != "FINISHED":
+            raise ValueError(
+                f"run {run.info.run_id} is {run.info.status.lower()}: it has no tested network and no scores until its "
+                "command is typed again and finishes"
+            )
         inputs = run.inputs.dataset_inputs if run.inputs else []
         found = {
             "run_id": run.info.run_id,
             "name": run.info.run_name,
-            "status": run.info.status,
             "digest": inputs[0].dataset.digest if inputs else "",
         }
         found |= {"metrics": dict(run.data.metrics), "tags": dict(run.data.tags)}

@@ -23,7 +23,7 @@ TOLERANCE = 0.02  # between machines, where sums are taken in another order and 
 
 def main() -> None:
     """Train a recorded run again from its configuration, compare the scores; exit with 1 when they differ."""
-    asked = trained.asked(sys.argv[1:], USAGE)
+    asked = trained.asked(sys.argv[1:], USAGE, free=True)
     recorded = asked.found
     with tempfile.TemporaryDirectory() as folder:
         result = again(OmegaConf.to_container(asked.config), recorded["name"], Path(folder))  # type: ignore[arg-type]
@@ -81,7 +81,7 @@ def report(name: str, recorded: Mapping[str, float], scores: Mapping[str, float]
         difference = now - recorded[key]
         largest = max(largest, abs(difference)) if math.isfinite(difference) else math.inf
         grid.add_row(key, f"{recorded[key]:.6f}", f"{now:.6f}", f"{difference:+.2g}" if difference else "0")
-    out.print(grid)
+    display.whole(out, grid)
     out.print()
     for other in others:
         out.print(other, markup=False, soft_wrap=True)

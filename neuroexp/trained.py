@@ -45,7 +45,7 @@ class Trained:
     spec: Spec
 
 
-def asked(words: Sequence[str], usage: str, own: Sequence[str] = ()) -> Asked:
+def asked(words: Sequence[str], usage: str, own: Sequence[str] = (), free: bool = False) -> Asked:
     """Return the run that a command line names, see `ask`; what stands in its way ends the process with one sentence."""
     from neuroexp.tracking import StoreError  # noqa: PLC0415 - a second to import
 
@@ -53,22 +53,25 @@ def asked(words: Sequence[str], usage: str, own: Sequence[str] = ()) -> Asked:
         print(usage)
         sys.exit(0)
     try:
-        return ask(words, usage, own)
+        return ask(words, usage, own, free)
     except (StoreError, ValueError) as error:
         sys.exit(str(error))
 
 
-def ask(words: Sequence[str], usage: str, own: Sequence[str] = ()) -> Asked:
+def ask(words: Sequence[str], usage: str, own: Sequence[str] = (), free: bool = False) -> Asked:
     """Return the run that `words` name, `RUN_ID` or `run_id=RUN_ID`, with settings changed as the other words say.
 
-    Words that begin with one of `own` are the command's. Raises ValueError for words that make no sense, a run that is not
+    Words that begin with one of `own` are the command's. Raises ValueError for words that make no sense, for those that
+    contradict what the run was trained with (unless they are `free`, because it is trained again), for a run that is not
     there or not finished, and StoreError when the store cannot be reached.
     """
     from neuroexp import recorded  # noqa: PLC0415 - a second to import
 
     words = [word if "=" in word or number else f"run_id={word}" for number, word in enumerate(words)]
     pairs = dict(word.partition("=")[::2] for word in words)
-    if "run_id" not in pairs or any("=" not in word for word in words):
+    if wrong := [word for word in words if "=" not in word]:
+        raise ValueError(f"{wrong[0]} is no setting: settings are typed as name=value\n{usage}")
+    if "run_id" not in pairs:
         raise ValueError(usage)
     try:
         settings = [word for word in words if word.partition("=")[0] not in ("run_id", *own)]
@@ -78,7 +81,7 @@ def ask(words: Sequence[str], usage: str, own: Sequence[str] = ()) -> Asked:
         quiet()
         found = recorded.read(uri, pairs["run_id"])
         config = OmegaConf.create(found["config.yaml"])
-        _check(settings, config, own)
+        _check(settings, config, own, free)
         config = OmegaConf.merge(config, changes)
         assert isinstance(config, DictConfig)
         for group in ("dataset", "task"):  # a run records values, and a change of one must reach where it is used
@@ -86,21 +89,29 @@ def ask(words: Sequence[str], usage: str, own: Sequence[str] = ()) -> Asked:
                 config[group][name] = config[name]
     except OmegaConfBaseException as error:
         raise ValueError(str(error)) from None
-    if found["status"] != "FINISHED":
-        raise ValueError(f"run {found['run_id']} is {found['status']}: it has no tested network and no scores")
     return Asked(found["run_id"], uri, found, config, {name: pairs[name] for name in own if name in pairs})
 
 
-def _check(settings: Sequence[str], config: Any, own: Sequence[str]) -> None:
-    """Raise ValueError for a setting that the run does not have; merging would add it, and nothing would heed it."""
+def _check(settings: Sequence[str], config: Any, own: Sequence[str], free: bool) -> None:
+    """Raise ValueError for a setting that the run does not have (nothing would heed it) or on which its scores depend.
+
+    A recording may have moved: whether it is the run's own is seen when it is read.
+    """
+    fixed = set() if free else provenance.science(config).keys() - {"recording"}
     for word in settings:
-        name = word.partition("=")[0]
+        name, _, value = word.partition("=")
         parent, _, key = name.rpartition(".")
         node = OmegaConf.select(config, parent) if parent else config
         known = {str(entry) for entry in node} if isinstance(node, DictConfig) else set()
         if name != "tracking.uri" and key not in known:
-            known = known - {"_target_"} | ({"run_id", *own} if not parent else set())
+            known = known - {"_target_"} if parent else known - fixed | {"run_id", *own}
             raise ValueError(f"{name} is no setting{f' of {parent}' if parent else ''}{mistakes.valid(key, known)}")
+        if name.partition(".")[0] in fixed:
+            then = OmegaConf.select(config, name)
+            raise ValueError(
+                f"{name}={value}: the run was trained with {then if not isinstance(then, DictConfig) else 'its own'}, and its "
+                "network knows nothing else; only a recording that has moved and where things are can be named here"
+            )
 
 
 def load(asked: Asked) -> Trained:

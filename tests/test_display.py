@@ -100,3 +100,23 @@ def test_a_sweep_on_a_terminal_shows_one_bar(tmp_path):
     assert "finished" in text
     assert "Warning" not in text
     assert "INFO" not in text
+
+
+def test_a_narrow_terminal_cuts_nothing_off_a_table():
+    import io
+
+    from rich.console import Console
+    from rich.table import Table
+
+    grid = Table(box=None, pad_edge=False)
+    names = [f"a column of {number}" for number in range(9)]
+    for name in names:
+        grid.add_column(name, no_wrap=True)
+    grid.add_row(*("value",) * 9)
+    out = Console(file=io.StringIO(), width=80)
+    display.whole(out, grid)
+    head, row = out.file.getvalue().splitlines()
+    assert head.split("  ")[0].startswith(" ".join(names[:2]))
+    assert all(name in head for name in names)
+    assert row.split() == ["value"] * 9
+    assert out.width == 80

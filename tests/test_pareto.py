@@ -92,6 +92,11 @@ def test_conditions_are_never_mixed():
     assert set(chosen["split"]) == {"blocked"}
     assert words == ["left out 24 runs with split=random split.seed=3 (F1 up to 0.94)"]
     assert one_condition(table, "test/f1")[1] == []
+    better = table.assign(**{"trainer.max_epochs": 60, "test/f1": table["test/f1"] + 0.05})
+    for order in ([table, better], [better, table]):  # of as many decoders the better ones
+        chosen, words = one_condition(pd.concat(order, ignore_index=True), "test/f1")
+        assert set(chosen["trainer.max_epochs"]) == {60}
+        assert words == ["left out 48 runs with trainer.max_epochs=5 (F1 up to 0.94)"]
 
 
 def test_the_best_decoder_within_a_budget_is_named():
@@ -104,6 +109,10 @@ def test_the_best_decoder_within_a_budget_is_named():
     table, n, _ = points(runs(), "test/f1", nothing)
     assert best(table) is None
     assert sentences(table, "ENG", n, nothing) == ["ENG: no decoder is within budget.energy_uj=1e-06."]
+    idle, n, _ = points(runs().assign(**{"test/f1": 0.0}), "test/f1", allowed)
+    assert sentences(idle, "HD-sEMG", n, allowed) == [
+        "HD-sEMG: no decoder within budget.energy_uj=5 finds anything: the best F1 is 0 over 3 recordings."
+    ]
     free = budget.read({})
     table, n, _ = points(runs(), "test/f1", free)
     assert best(table)["model"] == "large"

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -192,7 +193,7 @@ def test_a_cuff_is_replayed_one_class_after_another(tmp_path):
     assert (tmp_path / "replay.png").stat().st_size > 20_000
 
 
-def test_a_run_of_a_cuff_is_scored_on_its_test_part_and_on_the_whole(neuroexp, tmp_path, monkeypatch):
+def test_a_run_of_a_cuff_is_scored_on_its_test_part_and_on_the_whole(neuroexp, tmp_path, monkeypatch, capsys):
     words = ("dataset=eng", "recording.duration_s=14", "model=engnet", "trainer=smoke", "optimizer.lr=1e-3")
     done = neuroexp(*words, "trainer.max_epochs=4", "dataset.preprocessing.zero_phase=false")
     assert done.code == 0, done.out
@@ -213,6 +214,13 @@ def test_a_run_of_a_cuff_is_scored_on_its_test_part_and_on_the_whole(neuroexp, t
     f1 = 2 * counts["test part"].diagonal() / (predicted + counts["test part"].sum(axis=1))
     assert scores["macro_f1"] == pytest.approx(f1.mean())
     report.show(summary, tmp_path / "out")
+    assert "classes that came" not in capsys.readouterr().out
+    for score in summary["scores"].values():  # as when it is stopped in the first recording
+        score["confusion"][1:] = [[0, 0, 0], [0, 0, 0]]
+    report.show(summary, tmp_path / "out")
+    said = capsys.readouterr().out
+    assert said.count(" over the 1 of 3 classes that came") == 2
+    assert said.count("\npricking") == 0
 
 
 def test_a_cuff_that_streams_live_is_decided_but_not_scored(tmp_path, capsys):
@@ -263,10 +271,12 @@ def test_stamps_number_the_samples(sizes, lost):
 class Sender:
     """An outlet of a recording that a thread feeds in real time, in chunks with stamps."""
 
-    def __init__(self, signal: np.ndarray, rate_hz: float, skipped: range = range(0)):
+    def __init__(self, signal: np.ndarray, rate_hz: float, skipped: range = range(0), unit: str | None = None):
         pylsl = lsl._library()
         self.name = f"test {uuid.uuid4()}"
         info = pylsl.StreamInfo(self.name, "EMG", signal.shape[1], rate_hz, pylsl.cf_float32, self.name)
+        if unit is not None:
+            info.set_channel_units(unit)
         self.outlet, self.signal, self.rate_hz, self.skipped = pylsl.StreamOutlet(info), signal, rate_hz, skipped
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.clock = pylsl.local_clock
@@ -287,10 +297,11 @@ def test_a_stream_of_lsl_is_decoded_with_its_gaps_and_decisions_leave_over_lsl()
     pylsl = lsl._library()
     signal = noise(2048, 3)
     sender = Sender(signal, 2048, skipped=range(10, 12))
+    notes: list[str] = []
     with pytest.raises(ValueError, match="has 3 channels, run was trained on 4"):
-        lsl.inlet(sender.name, replace(SPEC, n_channels=4), 1)
+        lsl.inlet(sender.name, replace(SPEC, n_channels=4), 1, notes.append)
     with pytest.raises(ValueError, match="has 2048 Hz, run was trained on 1000"):
-        lsl.inlet(sender.name, replace(SPEC, rate_hz=1000.0), 1)
+        lsl.inlet(sender.name, replace(SPEC, rate_hz=1000.0), 1, notes.append)
     out = f"decisions {uuid.uuid4()}"
     heard: dict[int, np.ndarray] = {}
     with lsl.outlet(out, SPEC) as send:
@@ -303,7 +314,7 @@ def test_a_stream_of_lsl_is_decoded_with_its_gaps_and_decisions_leave_over_lsl()
             send(window, probabilities)
 
         decoding = Decoding(SPEC, engines.build("eager", DECODER, {}), Tally(5.0), decided=decided)
-        pieces = lsl.inlet(sender.name, SPEC, 4)
+        pieces = lsl.inlet(sender.name, SPEC, 4, notes.append)
         sender.thread.start()
         for chunk, first, arrived in pieces:
             assert arrived <= time.perf_counter()
@@ -318,6 +329,22 @@ def test_a_stream_of_lsl_is_decoded_with_its_gaps_and_decisions_leave_over_lsl()
     starts = segments.window_starts(2048, 20, 10)
     assert list(heard) == starts[(starts + 20 <= 640) | (starts >= 768)].tolist()
     np.testing.assert_array_equal(received, np.stack(list(heard.values())))
+    assert notes == [f"lsl:{sender.name} names no unit: its values are taken as microvolts"]
+
+
+def test_a_live_stream_comes_in_microvolts_and_its_silence_is_noted():
+    notes: list[str] = []
+    foreign = Sender(noise(64, 3), 2048, unit="bananas")
+    with pytest.raises(ValueError, match="has channel 1 in bananas: valid are microvolts, millivolts and volts"):
+        lsl.inlet(foreign.name, SPEC, 1, notes.append)
+    signal = noise(256, 3)
+    sender = Sender(signal, 2048, unit="millivolts")
+    pieces = lsl.inlet(sender.name, SPEC, 2, notes.append)
+    sender.thread.start()
+    heard = np.concatenate([chunk for chunk, _, _ in pieces])
+    np.testing.assert_array_equal(heard, 1000 * signal)
+    [note] = notes
+    assert re.fullmatch(rf"lsl:{sender.name} sent nothing in the last 1\.\d s, after 0\.1 s of signal", note)
 
 
 def test_a_run_is_replayed_from_file_and_from_lsl(neuroexp, tmp_path, monkeypatch):
@@ -378,6 +405,10 @@ def test_a_run_is_replayed_from_file_and_from_lsl(neuroexp, tmp_path, monkeypatc
                 slow,
                 tmp_path / "no",
             )
+    with pytest.raises(ValueError, match="^2 samples of simulated S1 30% MVC are less than one window of 20$"):
+        replay(
+            run.spec, source.source(run.spec, None, run), options({"seconds": "0.001"}, run.spec), slow, tmp_path / "no"
+        )
     assert not (tmp_path / "no").exists()
 
     sender = Sender(recording.signal, 2048)
@@ -386,7 +417,9 @@ def test_a_run_is_replayed_from_file_and_from_lsl(neuroexp, tmp_path, monkeypatc
     assert live.returncode == 0, live.stderr
     assert live.stderr == ""  # liblsl is quiet
     assert "No spike trains are known of this stream: it is not scored." in live.stdout
+    assert "names no unit: its values are taken as microvolts" in live.stdout
     [place] = [path for path in folder.parent.iterdir() if path != folder]
+    assert place.name.startswith("eager-1-2s-lsl-test")
     timing = json.loads((place / "summary.json").read_text())["timing"]
     assert timing["decided"] > 100
     assert timing["recorded_s"] > 1

@@ -15,6 +15,7 @@ import pytest
 from test_cli import runs, store
 
 from benchmarks import survival
+from neuroexp import recorded
 
 TINY = ("recording.duration_s=12", "recording.units=4", "window=20", "step=50")
 
@@ -77,13 +78,16 @@ def scores_of(result: dict) -> dict:
 
 
 def test_a_killed_training_goes_on_where_it_was_to_the_same_scores(neuroexp, tmp_path):
-    words = (*TINY, "trainer.max_epochs=20", "~trainer.callbacks.early_stopping", "checkpoint_s=0")
+    # so many that it is not at its end when it is first seen to be under way
+    words = (*TINY, "trainer.max_epochs=200", "~trainer.callbacks.early_stopping", "checkpoint_s=0")
     process = start(tmp_path, *words)
     wait_for(lambda: epoch(tmp_path) > 3)
     process.kill()
     process.communicate()
     [killed] = runs(tmp_path)
     assert killed.info.status == "RUNNING"  # it had no time to say more
+    with pytest.raises(ValueError, match=f"run {killed.info.run_id} is running: it has no tested network"):
+        recorded.read(store(tmp_path).uri, killed.info.run_id)
     again = neuroexp(*words)
     assert again.code == 0, again.out
     first, second = runs(tmp_path)
@@ -91,9 +95,9 @@ def test_a_killed_training_goes_on_where_it_was_to_the_same_scores(neuroexp, tmp
     log = next((tmp_path / "outputs" / "artifacts" / second.info.run_id).rglob("job.log")).read_text()
     assert "continues from" in log
     assert "epoch 0:" not in log
-    assert "epoch 19:" in log
+    assert "epoch 199:" in log
     history = store(tmp_path).client.get_metric_history(second.info.run_id, "val/loss")
-    assert [point.step for point in history] == list(range(20))
+    assert [point.step for point in history] == list(range(200))
     assert not list((tmp_path / "outputs").rglob("*.ckpt"))
     (tmp_path / "undisturbed").mkdir()
     undisturbed = neuroexp(*words, folder=tmp_path / "undisturbed")
@@ -173,7 +177,7 @@ def test_what_ends_while_the_store_is_away_is_delivered_once(neuroexp, tmp_path)
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     where = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}"}
-    words = (*TINY, "trainer.max_epochs=25", "~trainer.callbacks.early_stopping")
+    words = (*TINY, "trainer.max_epochs=60", "~trainer.callbacks.early_stopping")
     serving = server(tmp_path, port)
     try:
         process = start(tmp_path, *words, **where)
@@ -207,7 +211,7 @@ def test_what_ends_while_the_store_is_away_is_delivered_once(neuroexp, tmp_path)
         [run] = client.search_runs([client.get_experiment_by_name("scratch").experiment_id])
         assert run.info.status == "FINISHED"
         assert run.data.metrics["test/f1"] == json.loads(json.dumps(offline.results()[0]["scores"]["test/f1"]))
-        assert len(client.get_metric_history(run.info.run_id, "val/loss")) == 25
+        assert len(client.get_metric_history(run.info.run_id, "val/loss")) == 60
         assert {"plots", "model.pt"} <= {file.path for file in client.list_artifacts(run.info.run_id)}
     finally:
         if serving.poll() is None:

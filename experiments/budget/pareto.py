@@ -59,7 +59,10 @@ def make(source: Source) -> Artefact:
 
 
 def one_condition(runs: pd.DataFrame, score: str) -> tuple[pd.DataFrame, list[str]]:
-    """Return the runs of the condition (split, label, epochs, ...) with most cells, and in words the others, best first."""
+    """Return the runs of the condition (split, label, epochs, ...) with most cells, and in words the others, best first.
+
+    Of conditions with as many cells it is the one with the best score.
+    """
     free = {*FACTORS, *RECORDINGS, *REPEATED}
     settings = [name for name in runs if is_setting(name) and name not in free and not name.startswith("model.")]
     varying = sorted((name for name in settings if runs[name].nunique(dropna=False) > 1), key=lambda name: "." in name)
@@ -67,7 +70,7 @@ def one_condition(runs: pd.DataFrame, score: str) -> tuple[pd.DataFrame, list[st
         return runs, []
     factors = [name for name in FACTORS if name in runs]
     groups = [group for _, group in runs.groupby(varying, dropna=False, sort=True)]
-    groups.sort(key=lambda group: (len(group.drop_duplicates(factors)), len(group)), reverse=True)
+    groups.sort(key=lambda group: (len(group.drop_duplicates(factors)), group[score].max()), reverse=True)
     chosen, *others = groups
     others.sort(key=lambda group: group[score].max(), reverse=True)
     words = []
@@ -166,6 +169,8 @@ def sentences(table: pd.DataFrame, kind: str, n: int, budget: Budget) -> list[st
     words = " ".join(f"budget.{name}={limit:g}" for name, limit in budget.limits.items())
     if row is None:
         return [f"{kind}: no decoder is within {words}."]
+    if row["score"] == 0:
+        return [f"{kind}: no decoder{f' within {words}' if words else ''} finds anything: the best F1 is 0{over}."]
     spread = f" ± {number(row['score_sd'])}" if pd.notna(row["score_sd"]) else ""
     where = (
         f"the best decoder within {words}" if words else "no budget is set (budget.energy_uj=2, say); the best decoder"
@@ -182,7 +187,7 @@ def caveats(source: Source, runs: pd.DataFrame, budget: Budget) -> list[str]:
         "A mark is chosen by the test scores that it shows: confirm it on a recording that had no part in the choice.",
         f"Energy is an estimate for {device.name} ({device.what}, {device.pj_per_mac:g} pJ/MAC, {device.includes}): "
         f"{device.source} ({device.year}). Memory is weights and activations in its {device.precision}; KB is 1000 bytes.",
-        "Latency is one prediction, batch 1, median over the runs of a network at one window, beside whatever else ran, on "
+        "Latency is one prediction on one thread, median over the runs of a network and window, beside whatever else ran, on "
         + "; ".join(machines)
         + (": several machines, choose one's runs before comparing." * (len(machines) > 1) or "."),
     ]

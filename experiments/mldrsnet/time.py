@@ -35,7 +35,8 @@ def make(source: Source) -> Artefact:
     machines = {source.machine(EXPERIMENT, run_id) for run_id in runs.groupby("sweep")["run_id"].first()}
     mixed = " (several machines: choose one's runs before comparing)" if len(machines) > 1 else ""
     artefact.notes.insert(
-        0, f"Ours on {'; '.join(sorted(machines))}{mixed}; batch 1, with whatever else ran beside it."
+        0,
+        f"Ours on {'; '.join(sorted(machines))}{mixed}; predictions on one thread, with whatever else ran beside it.",
     )
     columns = [
         "time/s_per_epoch",

@@ -20,18 +20,33 @@ from neuroexp.replay.stream import Window
 WAIT_S = 10.0  # for a stream to appear
 PULL_S = 0.05  # without samples before the inlet is asked again
 JITTER_S = 0.02  # between the stamps of chunks that follow one another; more is a gap
-QUIET = "[log]\nlevel = -2\n"  # errors alone
+QUIET = "[log]\nlevel = -3\n"  # nothing but what ends the process: that a stream fell silent is said at the end
+SILENT_S = 1.0  # without samples before the end, which is worth saying
+UNITS_UV = {  # what the streams of acquisition systems call them, without case: microvolts
+    "microvolts": 1.0,
+    "microvolt": 1.0,
+    "uv": 1.0,
+    "µv": 1.0,
+    "μv": 1.0,
+    "millivolts": 1e3,
+    "millivolt": 1e3,
+    "mv": 1e3,
+    "volts": 1e6,
+    "volt": 1e6,
+    "v": 1e6,
+}
 
 Piece = tuple[NDArray[np.float32], int, float | None]
 Heard = Callable[[Window, NDArray[np.float32]], None]
 
 
-def inlet(name: str, spec: Spec, seconds: float | None) -> Iterator[Piece]:
+def inlet(name: str, spec: Spec, seconds: float | None, note: Callable[[str], None]) -> Iterator[Piece]:
     """Yield what the stream `name` sends, for `seconds` or until it is interrupted: samples, number of the first, arrival.
 
-    The number of a chunk's first sample follows from its time stamp, so that what was lost on the way shows as a gap; a
-    chunk whose stamps lie before those of the last one is late. Raises ValueError when there is no such stream, or its
-    channels or nominal rate are not what the run was trained on.
+    Samples come in microvolts, whatever unit the stream names for each channel. The number of a chunk's first sample follows
+    from its time stamp, so that what was lost on the way shows as a gap; a chunk whose stamps lie before those of the last
+    one is late. `note` hears what is worth saying of the stream. Raises ValueError when there is no such stream, or its
+    channels, nominal rate or units are not what the run was trained on.
     """
     lsl = _library()
     found = lsl.resolve_byprop("name", name, timeout=WAIT_S)
@@ -49,11 +64,35 @@ def inlet(name: str, spec: Spec, seconds: float | None) -> Iterator[Piece]:
             raise ValueError(f"lsl:{name} has {theirs:g} {what}, {spec.name} was trained on {ours:g}")
     source = lsl.StreamInlet(info)
     source.open_stream(timeout=WAIT_S)
-    return _pulled(source, spec.rate_hz, seconds)
+    scale = _microvolts(source.info(timeout=WAIT_S), name)
+    if scale is None:
+        note(f"lsl:{name} names no unit: its values are taken as microvolts")
+    return _pulled(source, spec.rate_hz, seconds, np.float32(1) if scale is None else scale, name, note)
 
 
-def _pulled(source: Any, rate_hz: float, seconds: float | None) -> Iterator[Piece]:
+def _microvolts(info: Any, name: str) -> NDArray[np.float32] | None:
+    """Return the microvolts (channel,) of one unit of a stream, None where it names none; raises ValueError for another."""
+    units = [unit.strip() for unit in info.get_channel_units() or [] if unit]
+    if len(units) < info.channel_count():
+        return None
+    unknown = [(number, unit) for number, unit in enumerate(units, start=1) if unit.lower() not in UNITS_UV]
+    if unknown:
+        raise ValueError(
+            f"lsl:{name} has channel {unknown[0][0]} in {unknown[0][1]}: valid are microvolts, millivolts and volts"
+        )
+    return np.array([UNITS_UV[unit.lower()] for unit in units], dtype=np.float32)
+
+
+def _pulled(
+    source: Any,
+    rate_hz: float,
+    seconds: float | None,
+    scale: np.float32 | NDArray[np.float32],
+    name: str,
+    note: Callable[[str], None],
+) -> Iterator[Piece]:
     began, position = time.perf_counter(), 0
+    latest = began
     expected: float | None = None  # stamp of the next sample
     try:
         while seconds is None or time.perf_counter() - began < seconds:
@@ -61,12 +100,16 @@ def _pulled(source: Any, rate_hz: float, seconds: float | None) -> Iterator[Piec
             arrived = time.perf_counter()
             if not len(stamps):
                 continue
+            latest = arrived
             for piece, first in numbered(np.asarray(stamps), rate_hz, position, expected):
-                yield np.asarray(values[piece], dtype=np.float32), first, arrived
+                yield np.asarray(values[piece], dtype=np.float32) * scale, first, arrived
                 end = first + piece.stop - piece.start
                 if end > position:
                     position, expected = end, float(stamps[piece.stop - 1]) + 1 / rate_hz
     finally:
+        silent_s = time.perf_counter() - latest
+        if silent_s > SILENT_S:
+            note(f"lsl:{name} sent nothing in the last {silent_s:.1f} s, after {position / rate_hz:.1f} s of signal")
         source.close_stream()
 
 

@@ -75,6 +75,7 @@ class _Known:
 
     trains: list[NDArray[np.int64]]  # true spike trains of the only one
     tested: dict[str, NDArray[np.bool_]]  # of each, the samples (time,) that the run was tested on
+    notes: list[str]  # on how they fit the run, and on how they came
 
 
 def replay(spec: Spec, source: Source | None, chosen: Options, engine: Predict, place: Path) -> dict[str, Any]:
@@ -88,7 +89,7 @@ def replay(spec: Spec, source: Source | None, chosen: Options, engine: Predict, 
     tally = Tally(spec.period_ms)
     health: dict[str, Any] = {}
     spans_s: list[float] = []
-    known = _Known([], {})
+    known = _Known([], {}, [])
     parts = _pieces(spec, source, chosen, known)
     parts = itertools.chain([next(parts)], parts)
     place.mkdir(parents=True, exist_ok=True)
@@ -127,6 +128,7 @@ def replay(spec: Spec, source: Source | None, chosen: Options, engine: Predict, 
         "threshold": spec.threshold if spec.step else None, "highest_probability": tally.highest,
     }  # fmt: skip
     _finish(spec, source, summary, tally, known, Path(table.file.name))
+    summary["notes"] = known.notes
     finite = json.loads(json.dumps(summary, default=float), parse_constant=lambda _: None)  # JSON has no NaN
     (place / "summary.json").write_text(json.dumps(finite, indent=1))
     return summary
@@ -138,8 +140,12 @@ def _pieces(spec: Spec, source: Source | None, chosen: Options, known: _Known) -
         from neuroexp.replay import lsl  # noqa: PLC0415 - an extra
 
         assert chosen.input is not None
-        yield "", lsl.inlet(chosen.input, spec, chosen.seconds)
+        yield "", lsl.inlet(chosen.input, spec, chosen.seconds, known.notes.append)
         return
+    if not source.own and spec.step:
+        known.notes.append(
+            f"{spec.name} was trained on {spec.recording}, not on this recording: its units need not be those of this one"
+        )
     begin = 0
     for name, read in source.parts:
         recording = read()
@@ -147,6 +153,8 @@ def _pieces(spec: Spec, source: Source | None, chosen: Options, known: _Known) -
         signal = recording.signal
         if chosen.seconds is not None:
             signal = signal[: round(chosen.seconds * spec.rate_hz)]
+        if len(signal) < spec.window:
+            raise ValueError(f"{len(signal)} samples of {recording.name} are less than one window of {spec.window}")
         known.trains = [train[train < len(signal)] for train in recording.spike_trains]
         if source.tested is not None:
             known.tested[name] = source.tested[begin : begin + len(signal)]
@@ -202,8 +210,10 @@ def _how(spec: Spec, source: Source | None, chosen: Options) -> str:
 
 
 def folder(spec: Spec, source: Source | None, chosen: Options) -> Path:
-    """Return where the files go: a folder for the run, in it one for how, and on what if it is not the run's recording."""
+    """Return where the files go: a folder for the run, in it one for how, how long, and on what if not the run's recording."""
     words = [chosen.engine, "1" if chosen.real_time or source is None else "max"]
+    if chosen.seconds is not None:
+        words.append(f"{chosen.seconds:g}s")
     if source is None or not source.own:
         words.append(source.name if source else f"lsl {chosen.input}")
     plain = (re.sub(r"[^\w.]+", "-", word).strip("-") for word in (spec.run_id[:8] or spec.name, " ".join(words)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,8 @@ def picture(summary: Mapping[str, Any], tally: Tally, lanes: int) -> tuple[Figur
     upper = 0.9 + 0.34 * lanes
     figure = Figure(figsize=(WIDE, upper + 3.4), layout="constrained", dpi=110)
     FigureCanvasAgg(figure)
-    figure.suptitle(f"Replay of {summary['name']} · {summary['title']}\n{summary['how']}", fontsize=10)
+    how = textwrap.fill(summary["how"], 150)
+    figure.suptitle(f"Replay of {summary['name']} · {summary['title']}\n{how}", fontsize=10)
     grid = figure.add_gridspec(2, 2, height_ratios=(upper, 2.4), width_ratios=(3, 2))
     top, left, right = figure.add_subplot(grid[0, :]), figure.add_subplot(grid[1, 0]), figure.add_subplot(grid[1, 1])
     for axes in (top, left, right):
@@ -41,8 +43,9 @@ def _latencies(axes: Any, tally: Tally, timing: Mapping[str, Any]) -> None:
     used = np.flatnonzero(counts)
     deadline = tally.deadline_ms
     late = edges[:-1] >= deadline
+    ends_at = np.where(late, edges[1:], np.minimum(edges[1:], deadline))  # no bar in time reaches beyond the deadline
     for which, colour in ((~late, BLUE), (late, RED)):
-        axes.bar(edges[:-1][which], counts[which], np.diff(edges)[which], align="edge", color=colour, lw=0)
+        axes.bar(edges[:-1][which], counts[which], (ends_at - edges[:-1])[which], align="edge", color=colour, lw=0)
     ends = [deadline, *edges[used], *edges[used + 1]]
     low, high = min(ends) / 1.4, max(ends) * 1.6
     axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(0.7, 20 * max(counts.max(), 1)))
@@ -184,7 +187,7 @@ def _confusion(axes: Any, names: Sequence[str], scores: Mapping[str, Any]) -> No
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for row, column in np.ndindex(counts.shape):
-        text = f"{counts[row, column]}\n{shares[row, column]:.0%}"
+        text = f"{counts[row, column]}\n{shares[row, column]:.0%}" if counts[row].any() else "-"
         colour = "white" if shares[row, column] > 0.6 else "black"
         axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=9)
     axes.set(xticks=range(len(names)), yticks=range(len(names)), xlabel="decided", ylabel=f"recording ({part})")

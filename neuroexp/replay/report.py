@@ -48,7 +48,7 @@ def show(summary: Mapping[str, Any], folder: Path) -> None:
     counts = [str(time[name]) for name in ("met", "missed", "dropped")]
     grid.add_row(str(time["decided"]), f"{time['deadline_ms']:.3g} ms", *counts, *shown)
     out.print()
-    out.print(grid)
+    display.whole(out, grid)
     if silent := nothing(summary):
         out.print(f"\n[yellow]{silent}[/]", soft_wrap=True)
     if "scores" in summary:
@@ -58,7 +58,7 @@ def show(summary: Mapping[str, Any], folder: Path) -> None:
     if "unscored" in summary:
         out.print(f"\n{summary['unscored']}", markup=False, soft_wrap=True)
     out.print()
-    for note in health(summary["health"]):
+    for note in (*summary["notes"], *health(summary["health"])):
         out.print(note, markup=False, soft_wrap=True)
     out.print(f"{folder}/replay.png", markup=False, soft_wrap=True)
 
@@ -105,7 +105,7 @@ def _agreements(out: Any, summary: Mapping[str, Any]) -> None:
             for name in ("rate_of_agreement", "sensitivity", "precision")
         ]
         grid.add_row(part, str(score["scored"]), *kinds, *counts)
-    out.print(grid)
+    display.whole(out, grid)
     score = summary["scores"][WHOLE]
     out.print(f"matched one to one within {score['tolerance']}, after the best lag within ±{score['max_lag_ms']:g} ms")
     out.print("rates are means over the units that discharge there; a unit that was never found has precision 0")
@@ -124,8 +124,10 @@ def _classes(out: Any, summary: Mapping[str, Any]) -> None:
             grid.add_column(name, justify="right")
         grid.add_column("correct", justify="right")
         for number, (name, counts) in enumerate(zip(summary["outputs"], score["confusion"], strict=True)):
-            share = f"{counts[number] / sum(counts):.3f}" if sum(counts) else ""
-            grid.add_row(name, *map(str, counts), share)
-        out.print(grid)
-        out.print(f"accuracy {score['accuracy']:.3f}, macro F1 {score['macro_f1']:.3f}\n")
+            if sum(counts):  # else the replay was stopped before it
+                grid.add_row(name, *map(str, counts), f"{counts[number] / sum(counts):.3f}")
+        display.whole(out, grid)
+        seen = sum(map(any, score["confusion"]))
+        of = f" over the {seen} of {len(summary['outputs'])} classes that came" * (seen < len(summary["outputs"]))
+        out.print(f"accuracy {score['accuracy']:.3f}, macro F1 {score['macro_f1']:.3f}{of}\n")
     out.print(f"{WHOLE}: {summary['counted']}", soft_wrap=True)
