@@ -27,7 +27,10 @@ What a decoder would cost, without training it:    python -m neuroexp.cost datas
 The newest launch, from another terminal:          python -m neuroexp.status
 Send what was finished while MLflow was away:      python -m neuroexp.sync
 Does a recorded run give the same scores again?    python -m neuroexp.repeat RUN_ID
+A trained run as files for a device:               python -m neuroexp.export RUN_ID
+How late a trained run decides, engine by engine:  python -m neuroexp.latency RUN_ID
 A recording or live stream through a trained run:  python -m neuroexp.replay run_id=RUN_ID
+The best decoder within a budget, from a checkout: python -m experiments.budget.pareto budget.energy_uj=5
 Hydra's own flags:                                 python -m neuroexp --hydra-help"""
 
 

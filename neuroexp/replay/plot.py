@@ -27,7 +27,7 @@ def picture(summary: Mapping[str, Any], tally: Tally, lanes: int) -> tuple[Figur
     upper = 0.9 + 0.34 * lanes
     figure = Figure(figsize=(WIDE, upper + 3.4), layout="constrained", dpi=110)
     FigureCanvasAgg(figure)
-    how = textwrap.fill(summary["how"], 150)
+    how = textwrap.fill(summary["how"], 110)
     figure.suptitle(f"Replay of {summary['name']} · {summary['title']}\n{how}", fontsize=10)
     grid = figure.add_gridspec(2, 2, height_ratios=(upper, 2.4), width_ratios=(3, 2))
     top, left, right = figure.add_subplot(grid[0, :]), figure.add_subplot(grid[1, 0]), figure.add_subplot(grid[1, 1])
