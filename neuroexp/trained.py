@@ -108,9 +108,11 @@ def _check(settings: Sequence[str], config: Any, own: Sequence[str], free: bool)
             raise ValueError(f"{name} is no setting{f' of {parent}' if parent else ''}{mistakes.valid(key, known)}")
         if name.partition(".")[0] in fixed:
             then = OmegaConf.select(config, name)
+            if isinstance(then, DictConfig):
+                then = str(then.get("_target_", "settings of its own")).rpartition(".")[2]
             raise ValueError(
-                f"{name}={value}: the run was trained with {then if not isinstance(then, DictConfig) else 'its own'}, and its "
-                "network knows nothing else; only a recording that has moved and where things are can be named here"
+                f"{name}={value}: the run was trained with {then}, and its network knows nothing else; "
+                "only a recording that has moved and where things are can be named here"
             )
 
 

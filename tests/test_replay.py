@@ -140,11 +140,15 @@ def test_a_replay_that_finds_nothing_says_so():
 def test_words_that_make_no_sense_are_refused():
     assert options({}, SPEC) == options({"chunk": "10", "speed": "max", "threads": "1"}, SPEC)
     assert options({}, ENG).chunk == 150  # 5 ms
+    with pytest.raises(ValueError, match=r"threshold=0\.3 says nothing to run: a CAP is of its most probable class"):
+        options({"threshold": "0.3"}, ENG)
     for word, said in (
         ({"chunk": "0"}, "chunk=0 is no whole number of at least 1"),
         ({"speed": "2"}, "speed=2 is neither 1"),
         ({"threads": "many"}, "threads=many is no whole number"),
         ({"seconds": "-3"}, "seconds=-3 is no positive number"),
+        ({"threshold": "1.2"}, "threshold=1.2 is no probability between 0 and 1"),
+        ({"threshold": "nan"}, "threshold=nan is no probability between 0 and 1"),
         ({"input": "COM3"}, "input=COM3 names no stream: input=lsl:NAME"),
     ):
         with pytest.raises(ValueError, match=said):
@@ -410,6 +414,12 @@ def test_a_run_is_replayed_from_file_and_from_lsl(neuroexp, tmp_path, monkeypatc
             run.spec, source.source(run.spec, None, run), options({"seconds": "0.001"}, run.spec), slow, tmp_path / "no"
         )
     assert not (tmp_path / "no").exists()
+    chosen = options({"threshold": repr(summary["highest_probability"])}, run.spec)
+    own = source.source(run.spec, None, run)
+    higher = replay(run.spec, own, chosen, engines.build("eager", run.decoder, {}), tmp_path / "higher")
+    assert "a discharge is a probability above 0." in higher["how"]
+    assert report.nothing(higher).startswith("No discharge found: the highest probability was")
+    assert sum(map(len, trains(tmp_path / "higher" / "discharges.csv", 4))) == 0 < sum(map(len, found))
 
     sender = Sender(recording.signal, 2048)
     sender.thread.start()

@@ -30,7 +30,7 @@ def test_the_decoder_of_a_run_has_its_scores(neuroexp, tmp_path, monkeypatch):
         ("recording.mcv=3", "^recording.mcv is no setting of recording: did you mean mvc"),
         ("window.x=3", "^window.x is no setting of window: it has none"),
         ("dataset.band_hz=null", r"^dataset.band_hz=null: the run was trained with \[20, 400\], and its network"),
-        ("label=window", "^label=window: the run was trained with its own, and its network"),
+        ("label=window", "^label=window: the run was trained with label_step, and its network"),
         ("window=60", "^window=60: the run was trained with 20, and its network"),
         ("918be", "^918be is no setting: settings are typed as name=value\nusage"),
     ):

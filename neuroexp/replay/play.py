@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import json
 import math
@@ -41,6 +42,7 @@ class Options:
     threads: int
     engine: str
     seconds: float | None
+    threshold: float | None  # in place of the run's own
     input: str | None
     output: str | None
 
@@ -59,14 +61,24 @@ def options(words: Mapping[str, str], spec: Spec) -> Options:
     for name in ("input", "output"):
         if name in found and not re.fullmatch("lsl:.+", found[name]):
             raise ValueError(f"{name}={found[name]} names no stream: {name}=lsl:NAME")
-    seconds = None
-    if "seconds" in found:
-        with contextlib.suppress(ValueError):
-            seconds = float(found["seconds"])
-        if seconds is None or not 0 < seconds < math.inf:
-            raise ValueError(f"seconds={found['seconds']} is no positive number")
+    seconds = _number(found, "seconds", math.inf, "is no positive number")
+    threshold = _number(found, "threshold", 1, "is no probability between 0 and 1")
+    if threshold is not None and not spec.step:
+        raise ValueError(f"threshold={threshold:g} says nothing to {spec.name}: a CAP is of its most probable class")
     ends = (found[name].removeprefix("lsl:") if name in found else None for name in ("input", "output"))
-    return Options(chunk, found["speed"] == "1", threads, found["engine"], seconds, *ends)
+    return Options(chunk, found["speed"] == "1", threads, found["engine"], seconds, threshold, *ends)
+
+
+def _number(found: Mapping[str, str], name: str, below: float, wrong: str) -> float | None:
+    """Return a number above 0 that was typed, None where there is none; raises ValueError for another."""
+    if name not in found:
+        return None
+    value = math.nan
+    with contextlib.suppress(ValueError):
+        value = float(found[name])
+    if not 0 < value < below:
+        raise ValueError(f"{name}={found[name]} {wrong}")
+    return value
 
 
 @dataclass
@@ -85,6 +97,8 @@ def replay(spec: Spec, source: Source | None, chosen: Options, engine: Predict, 
     """
     from neuroexp.replay import view  # noqa: PLC0415 - only a terminal needs it
 
+    if chosen.threshold is not None:
+        spec = dataclasses.replace(spec, threshold=chosen.threshold)
     Stream(spec)  # refuses what cannot be streamed, and the first part what does not fit, before anything is written
     tally = Tally(spec.period_ms)
     health: dict[str, Any] = {}
@@ -204,6 +218,8 @@ def _how(spec: Spec, source: Source | None, chosen: Options) -> str:
         since = "in real time, from the arrival of a window's last chunk"
     else:
         since = "as fast as it goes, latencies are computing alone"
+    if chosen.threshold is not None:
+        since += f"; a discharge is a probability above {chosen.threshold:g}"
     if not spec.step:
         since += f"; a CAP is certain {spec.preparation['exclusion_ms']:g} ms after its peak, which is not counted"
     return f"engine {chosen.engine}, {threads}, {chunks}; {since}"
@@ -214,6 +230,8 @@ def folder(spec: Spec, source: Source | None, chosen: Options) -> Path:
     words = [chosen.engine, "1" if chosen.real_time or source is None else "max"]
     if chosen.seconds is not None:
         words.append(f"{chosen.seconds:g}s")
+    if chosen.threshold is not None:
+        words.append(f"above {chosen.threshold:g}")
     if source is None or not source.own:
         words.append(source.name if source else f"lsl {chosen.input}")
     plain = (re.sub(r"[^\w.]+", "-", word).strip("-") for word in (spec.run_id[:8] or spec.name, " ".join(words)))
