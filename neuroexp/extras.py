@@ -13,11 +13,14 @@ from types import ModuleType
 
 
 def needed(module: str, extra: str = "export") -> ModuleType:
-    """Return a module of an extra; raises ValueError when the extra is not installed."""
+    """Return a module of an extra; raises ValueError when the extra is not installed, or not fit for what it builds on."""
     try:
         return importlib.import_module(module)
-    except ImportError as error:
-        raise ValueError(f"{error.name or module} is missing: pip install 'neuroexp[{extra}]'") from None
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{error.name} is missing: pip install 'neuroexp[{extra}]'") from None
+    except (ImportError, OSError) as error:  # of another release of torch, say
+        why = str(error).partition("\n")[0][:150]
+        raise ValueError(f"{module} is installed but does not load beside the other packages: {why}") from None
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from conftest import SMALL
 from test_cli import store
 from test_models import NAMES, build
 
-from neuroexp import engines, export, latency, onnxfile, ptefile, typecheck
+from neuroexp import engines, export, extras, latency, onnxfile, ptefile, typecheck
 from neuroexp.decoder import Decoder, Spec
 from neuroexp.models.mldrsnet import RSBUCW
 from neuroexp.replay import source
@@ -112,6 +112,17 @@ def test_an_executorch_program_in_int8_is_nearly_the_same(network, tmp_path):
     found = engines.build("executorch_int8", decoder, {"executorch_int8": path})(windows)
     assert 0 < np.abs(found - expected).max() < 0.1
     assert ptefile.read(path) == spec
+
+
+def test_an_extra_that_is_missing_or_does_not_load_is_said_in_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "foreign_build.py").write_text("raise ImportError('undefined symbol: _ZN2at\\nmore')")
+    with pytest.raises(
+        ValueError, match="^foreign_build is installed but does not load beside .*: undefined symbol: _ZN2at$"
+    ):
+        extras.needed("foreign_build")
+    with pytest.raises(ValueError, match=r"^not_there_at_all is missing: pip install 'neuroexp\[lsl\]'$"):
+        extras.needed("not_there_at_all", "lsl")
 
 
 def test_what_executorch_does_not_take_is_said_in_a_sentence(tmp_path):
