@@ -36,7 +36,7 @@ CASES: tuple[tuple[type[nn.Module], int, int, int, tuple[tuple[int, tuple[str, .
 def macs_per_ms(threads: int, channels: int = 256, side: int = 32, rounds: int = 20) -> float:
     """Return the multiply-accumulates per millisecond of a large 3x3 convolution in fp32, the fastest thing found here.
 
-    A product of two matrices is no such reference: on some processors PyTorch's reaches a third of it.
+    A product of two matrices is no such reference: on some processors PyTorch's reaches less than half of it.
     """
     torch.set_num_threads(threads)
     image = torch.randn(1, channels, side, side).to(memory_format=torch.channels_last)
