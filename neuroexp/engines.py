@@ -60,7 +60,7 @@ def forms(wanted: Iterable[str]) -> list[str]:
 
 
 def build(name: str, decoder: Decoder, files: Mapping[str, Path], threads: int = 1) -> Predict:
-    """Return what predicts with the engine `name`; `files` are the exported decoders by form, onnx and int8.
+    """Return what predicts with the engine `name`; `files` are the exported decoders by form.
 
     PyTorch's threads are set for the whole process. Raises ValueError for an engine that is not there.
     """
@@ -82,7 +82,7 @@ def _of_form(name: str, path: Path, threads: int) -> Predict:
     if name in OPENVINO:
         return _openvino(name, path, OPENVINO[name][1], threads)
     if name in EXECUTORCH:
-        return _one_by_one(ptefile.method(path, threads))
+        return ptefile.method(path, threads)
     session = onnxfile.session(path, threads)
     return lambda windows: session.run(None, {onnxfile.INPUT: windows})[0]
 
@@ -101,15 +101,6 @@ def of_file(path: Path, engine: str | None = None, threads: int = 1) -> Predict:
     if engine not in (None, *runs):
         raise ValueError(f"engine={engine} does not run {path.name}: {', '.join(runs)}")
     return _of_form(engine or runs[0], path, threads)
-
-
-def _one_by_one(method: Predict) -> Predict:
-    """Return what predicts batches with a method that takes one window at a time, in memory of its own."""
-
-    def predict(windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.concatenate([method(windows[row : row + 1]) for row in range(len(windows))])
-
-    return predict
 
 
 def there() -> list[str]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from neuroexp import display, engines, onnxfile, ptefile, scores, trained
 from neuroexp.extras import needed
-from neuroexp.typecheck import whole
+from neuroexp.typecheck import among, whole
 
 USAGE = (
     "python -m neuroexp.export RUN_ID [to=FOLDER] [forms=onnx,int8,executorch,executorch_int8] [calibration=512] "
@@ -44,17 +44,17 @@ def main() -> None:
     from neuroexp.recorded import add  # noqa: PLC0415 - a second to import
     from neuroexp.tracking import StoreError  # noqa: PLC0415 - as above
 
+    folder = Path(asked.words.get("to") or f"outputs/export/{asked.run_id[:8]}")
     left_out: list[str] = []
     try:
         needed("onnx")
         from neuroexp.served import package  # noqa: PLC0415 - of an extra
 
         count = whole("calibration", asked.words.get("calibration", str(CALIBRATION)))
-        forms = chosen(asked.words["forms"]) if "forms" in asked.words else engines.forms(engines.there())
-        folder = Path(asked.words.get("to") or f"outputs/export/{asked.run_id[:8]}")
+        named = among("forms", asked.words["forms"], engines.FILES) if "forms" in asked.words else engines.there()
         with display.working("reading the recording") as say:
             back = trained.load(asked)
-            files = write(back, folder, forms, count, say, left_out.append)
+            files = write(back, folder, engines.forms(named), count, say, left_out.append)
             say("comparing on the test windows")
             table = compare(back, files)
             say("adding to the run")
@@ -66,22 +66,13 @@ def main() -> None:
                     package(path, back.spec, folder / form)
                 add(asked.uri, asked.run_id, folder / form, _metrics(table, form), f"decoder_{form}")
     except OSError as error:
-        sys.exit(f"to={folder}: {error.strerror or error}")
+        sys.exit(f"to={folder}: {error}")
     except (ValueError, StoreError) as error:
         sys.exit(str(error))
     (folder / "export.json").write_text(json.dumps([vars(row) for row in table], indent=1))
     show(back, table, files)
     for sentence in left_out:
         print(sentence, file=sys.stderr)
-
-
-def chosen(words: str) -> list[str]:
-    """Return the forms that a command line names; raises ValueError for one that is not there."""
-    names = words.split(",")
-    unknown = [name for name in names if name not in engines.FILES]
-    if unknown:
-        raise ValueError(f"forms={unknown[0]} is none of {', '.join(engines.FILES)}")
-    return engines.forms(names)
 
 
 def write(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from neuroexp import display, engines, export, provenance, trained
 from neuroexp.decoder import Spec
-from neuroexp.typecheck import whole
+from neuroexp.typecheck import among, whole
 
 USAGE = (
     "python -m neuroexp.latency RUN_ID [engines=eager,compiled,onnx,int8] [threads=1,2] [seconds=2] "
@@ -77,7 +77,7 @@ def main() -> None:
     from neuroexp.tracking import StoreError  # noqa: PLC0415 - as above
 
     try:
-        wanted = chosen(asked.words.get("engines", ",".join(engines.there())))
+        wanted = among("engines", asked.words.get("engines", ",".join(engines.there())), engines.ENGINES)
         threads = [engines.thread_count(word) for word in asked.words.get("threads", _counts()).split(",")]
         seconds = whole("seconds", asked.words.get("seconds", "2"))
         with tempfile.TemporaryDirectory() as folder, display.working("reading the recording") as say:
@@ -97,15 +97,6 @@ def main() -> None:
     except (ValueError, StoreError) as error:
         sys.exit(str(error))
     show(back.spec, rows)
-
-
-def chosen(words: str) -> list[str]:
-    """Return the engines that a command line names; raises ValueError for one that is not there."""
-    names = words.split(",")
-    unknown = [name for name in names if name not in engines.ENGINES]
-    if unknown:
-        raise ValueError(f"engines={unknown[0]} is none of {', '.join(engines.ENGINES)}")
-    return names
 
 
 def measure(

@@ -42,10 +42,8 @@ def write(decoder: Decoder, spec: Spec, path: Path, windows: NDArray[np.float32]
             network = torch.export.export(decoder.eval(), (torch.from_numpy(example),))
             if windows is not None:
                 network = torch.export.export(_quantised(network, windows), (torch.from_numpy(example),))
-        for alone in (
-            False,
-            True,
-        ):  # in groups ExecuTorch 1.5 mixes up the axes of ML-DRSNet's int8 maps: it cannot run them
+        # in groups ExecuTorch 1.5 mixes up the axes of ML-DRSNet's int8 maps, which it then cannot run
+        for alone in (False, True):
             data = _program(network, text, alone)
             partial.write_bytes(data.replace(text, text.replace(BLANK, hashlib.sha256(data).hexdigest().encode())))
             try:
@@ -105,13 +103,17 @@ def read(path: Path) -> Spec:
 
 
 def method(path: Path, threads: int) -> Any:
-    """Return a function from windows (1, channel, time) to probabilities (1, output), on so many threads of the process."""
+    """Return a function from windows (batch, channel, time) to probabilities, on so many threads of the process.
+
+    The program takes one window at a time.
+    """
     with quiet(), mute():
         runtime = needed("executorch.runtime", EXTRA)
         needed("executorch.extension.pybindings.portable_lib", EXTRA)._unsafe_reset_threadpool(threads)
         forward = runtime.Runtime.get().load_program(path).load_method("forward")
 
-    def predict(window: NDArray[np.float32]) -> NDArray[np.float32]:
-        return forward.execute([torch.from_numpy(np.ascontiguousarray(window))])[0].numpy()
+    def predict(windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        singles = (torch.from_numpy(np.ascontiguousarray(windows[row : row + 1])) for row in range(len(windows)))
+        return np.concatenate([forward.execute([window])[0].numpy() for window in singles])
 
     return predict

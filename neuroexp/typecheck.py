@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 SCALARS = {int: "a whole number", float: "a number", bool: "true or false", str: "a word", type(None): "null"}
@@ -42,6 +42,15 @@ def _fits(value: Any, kind: type) -> bool:
 
 def _shown(value: Any) -> str:
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def among(name: str, text: str, valid: Collection[str]) -> list[str]:
+    """Return the words, apart by commas, of a command's own setting; raises ValueError for one that is not valid."""
+    words = text.split(",")
+    unknown = [word for word in words if word not in valid]
+    if unknown:
+        raise ValueError(f"{name}={unknown[0]} is none of {', '.join(valid)}")
+    return words
 
 
 def whole(name: str, text: str) -> int:

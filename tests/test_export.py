@@ -15,7 +15,7 @@ from conftest import SMALL
 from test_cli import store
 from test_models import NAMES, build
 
-from neuroexp import engines, export, extras, latency, onnxfile, ptefile, typecheck
+from neuroexp import engines, extras, latency, onnxfile, ptefile, typecheck
 from neuroexp.decoder import Decoder, Spec
 from neuroexp.models.mldrsnet import RSBUCW
 from neuroexp.replay import source
@@ -84,9 +84,8 @@ def test_networks_are_the_same_as_executorch_programs(name, tmp_path):
         np.testing.assert_allclose(found, expected, atol=1e-5)
     assert ptefile.read(files["executorch"]) == spec
     alone = engines.of_file(files["executorch"])
-    np.testing.assert_array_equal(
-        alone(windows.transpose(0, 2, 1).copy().transpose(0, 2, 1)), found
-    )  # whatever the strides
+    strided = windows.transpose(0, 2, 1).copy().transpose(0, 2, 1)
+    np.testing.assert_array_equal(alone(strided), found)
 
 
 class Shrinkage(torch.nn.Module):
@@ -296,10 +295,10 @@ def test_words_that_make_no_sense():
     with pytest.raises(ValueError, match="calibration=none is no whole number of at least 1"):
         typecheck.whole("calibration", "none")
     with pytest.raises(ValueError, match="engines=quick is none of eager"):
-        latency.chosen("onnx,quick")
+        typecheck.among("engines", "onnx,quick", engines.ENGINES)
     with pytest.raises(ValueError, match="forms=onxx is none of onnx, int8, executorch, executorch_int8"):
-        export.chosen("int8,onxx")
-    assert export.chosen("int8") == ["onnx", "int8"]
+        typecheck.among("forms", "int8,onxx", engines.FILES)
+    assert engines.forms(typecheck.among("forms", "int8", engines.FILES)) == ["onnx", "int8"]
     with pytest.raises(ValueError, match="threads=0 is no whole number of at least 1"):
         engines.thread_count("0")
     with pytest.raises(ValueError, match=f"threads=1000 is more than the {engines.cores()} cores that are here"):
