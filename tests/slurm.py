@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
@@ -79,6 +80,10 @@ def srun(*words: str) -> None:
     asked = parser.parse_args(words)
     for descriptor, pattern in ((1, asked.output), (2, asked.error)):
         path = re.sub("%A_%a|%j", job, pattern).replace("%t", "0")
+        while (
+            not Path(path).parent.is_dir() and state(job) == "RUNNING"
+        ):  # submitit makes it once the job is submitted,
+            time.sleep(0.02)  # and a real cluster takes longer than that before a job begins
         os.dup2(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644), descriptor)
     os.setsid()
     (HERE / f"{job}.pid").write_text(str(os.getpid()))
