@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -129,8 +130,14 @@ class EpochBar(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the bar."""
+        room = shutil.get_terminal_size().columns // 3  # the rest is for what changes
+        cut = f"{self.description[: room - 1]}…" if len(self.description) > room else self.description
         self.bar = tqdm(
-            total=trainer.max_epochs, desc=self.description, unit="epoch", leave=False, disable=not self.shown
+            total=trainer.max_epochs,
+            desc=cut,
+            bar_format="{desc} {n_fmt}/{total_fmt} |{bar:10}| {remaining} left{postfix}",
+            leave=False,
+            disable=not self.shown,
         )
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

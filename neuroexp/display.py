@@ -21,6 +21,7 @@ ROWS = 60  # of a table, at most
 ID = 8  # characters of a run's id that tell it from the others
 COLOURS = {"failed": "red", "killed": "yellow", "left": "yellow", "elsewhere": "cyan"}
 REFRESH_S = 0.5
+BAR = 20  # characters
 
 
 @contextlib.contextmanager
@@ -50,9 +51,15 @@ def _draw(ended: threading.Event) -> None:
         return
     from rich.console import Console  # noqa: PLC0415 - not for --help
     from rich.progress import BarColumn, Progress, TextColumn  # noqa: PLC0415
+    from rich.table import Column  # noqa: PLC0415
 
-    columns = (TextColumn("{task.completed:.0f}/{task.total:.0f}"), BarColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=Console(stderr=True, highlight=False), transient=True) as progress:
+    columns = (  # a narrow terminal cuts the description and nothing else
+        TextColumn("{task.completed:.0f}/{task.total:.0f}", table_column=Column(min_width=len(f"{jobs}/{jobs}"))),
+        BarColumn(BAR, table_column=Column(min_width=BAR)),
+        TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True)),
+    )
+    out = Console(stderr=True, highlight=False)
+    with Progress(*columns, console=out, transient=True, expand=True) as progress:
         task = progress.add_task("starting", total=jobs)
         while not ended.wait(REFRESH_S):
             rows, now = launch.results(place), [facts for _, facts in launch.unended(place)]

@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from conftest import SMALL
+from test_survival import TINY
 
 from neuroexp import display
 
@@ -77,10 +77,11 @@ def test_what_a_command_does_is_shown_on_a_terminal_and_gone_at_its_end():
 
 def test_a_sweep_on_a_terminal_shows_one_bar(tmp_path):
     ours, theirs = pty.openpty()
-    words = ["-m", "seed=0,1", "window=20", "step=50", *SMALL]
+    epochs = ("trainer.max_epochs=1,100", "~trainer.callbacks.early_stopping")  # the second is seen under way
+    words = ["-m", *epochs, *TINY]
     process = subprocess.Popen(
         [sys.executable, "-m", "neuroexp", *words], cwd=tmp_path, stdout=theirs, stderr=theirs,
-        env=os.environ | {"TERM": "xterm", "COLUMNS": "100"},
+        env=os.environ | {"TERM": "xterm", "COLUMNS": "80"},  # the names are longer
     )  # fmt: skip
     os.close(theirs)
     seen, deadline = b"", time.monotonic() + 120

@@ -73,7 +73,7 @@ def test_a_sweep_on_slurm(neuroexp, slurm):
 
 
 def test_what_runs_out_of_time_on_slurm_is_queued_again_and_continues(slurm, tmp_path):
-    words = ("trainer.max_epochs=40", "~trainer.callbacks.early_stopping", "checkpoint_s=0")
+    words = ("trainer.max_epochs=200", "~trainer.callbacks.early_stopping", "checkpoint_s=0")
     process = start(tmp_path, "-m", *slurm, "hydra.launcher.max_num_timeout=1", *TINY, *words)
     wait_for(lambda: list((tmp_path / "outputs" / "cells").glob("*/*/last.ckpt")))
     subprocess.run(["scancel", "1", "--signal", "USR2"], check=True)
@@ -83,9 +83,9 @@ def test_what_runs_out_of_time_on_slurm_is_queued_again_and_continues(slurm, tmp
     assert (first.info.status, second.info.status) == ("KILLED", "FINISHED")
     log = next((tmp_path / "outputs").glob("20*/0/job.log")).read_text()
     assert log.index("SIGUSR2") < log.index("continues from")
-    assert log.count(" epoch 0:") == log.count(" epoch 39:") == 1
+    assert log.count(" epoch 0:") == log.count(" epoch 199:") == 1
     history = store(tmp_path).client.get_metric_history(second.info.run_id, "val/loss")
-    assert [point.step for point in history] == list(range(40))
+    assert [point.step for point in history] == list(range(200))
 
 
 def test_what_runs_out_of_time_too_often_on_slurm_has_failed(slurm, tmp_path):
@@ -103,7 +103,7 @@ def test_what_runs_out_of_time_too_often_on_slurm_has_failed(slurm, tmp_path):
 
 
 def test_jobs_on_slurm_go_on_without_their_launch(slurm, tmp_path):
-    words = ("-m", *slurm, *TINY, "trainer.max_epochs=40", "~trainer.callbacks.early_stopping")
+    words = ("-m", *slurm, *TINY, "trainer.max_epochs=200", "~trainer.callbacks.early_stopping")
     process = start(tmp_path, *words)
     wait_for(lambda: list((tmp_path / "outputs" / "cells").glob("*/*/best.ckpt")))
     process.send_signal(signal.SIGINT)
