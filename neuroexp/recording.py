@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+
+_broken_allowed: ContextVar[bool] = ContextVar("broken_allowed", default=False)
+
+
+@contextmanager
+def broken_allowed() -> Iterator[None]:
+    """Let recordings have channels that are flat or not finite: a replayed stream survives and reports them."""
+    before = _broken_allowed.set(True)
+    try:
+        yield
+    finally:
+        _broken_allowed.reset(before)
 
 
 @dataclass(frozen=True, eq=False)
 class Recording:
     """One multichannel recording with what is known of its motor units.
 
-    Raises ValueError, naming the recording and the channel or motor unit (counted from 1), when a value is not finite, a
-    channel is flat, the grid does not fit the channels, or a discharge lies outside the signal.
+    Raises ValueError, naming the recording and the channel or motor unit (counted from 1), when a value is not finite or a
+    channel is flat (but see `broken_allowed`), the grid does not fit the channels, or a discharge lies outside the signal.
     """
 
     name: str
@@ -38,7 +52,8 @@ class Recording:
             raise ValueError(f"{self.name}: the sampling rate is {self.rate_hz} Hz, it must be positive")
         if len(signal) < 2:
             raise ValueError(f"{self.name}: the signal has {len(signal)} samples, there is nothing to decode")
-        self._check_channels()
+        if not _broken_allowed.get():
+            self._check_channels()
         if self.grid is not None and sorted(self.grid[self.grid >= 0]) != list(range(signal.shape[1])):
             raise ValueError(f"{self.name}: the grid does not name each of the {signal.shape[1]} channels once")
         for unit, train in enumerate(self.spike_trains, start=1):

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import json
 import re
 import subprocess
@@ -10,11 +11,12 @@ import threading
 import time
 import uuid
 from dataclasses import replace
+from signal import SIGINT, raise_signal
 
 import numpy as np
 import pytest
 import torch
-from conftest import SMALL
+from conftest import SMALL, write_demuse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_stream import CUFF, EMG, ENG, FILTERED, cut, noise
@@ -23,6 +25,7 @@ from neuroexp import engines, segments, signals, trained
 from neuroexp.cuff import GRID
 from neuroexp.decoder import Decoder
 from neuroexp.models.mldcnn import MLDCNN
+from neuroexp.recording import Recording, broken_allowed
 from neuroexp.recordings import eng_simulated, hdsemg_simulated
 from neuroexp.replay import lsl, matching, pace, report, scoring, source, view
 from neuroexp.replay.events import Event
@@ -173,6 +176,41 @@ def test_a_recording_that_does_not_fit_is_refused_with_the_difference():
         source.session(rat, ENG)
 
 
+def test_a_stopped_replay_leaves_the_whole_one_before_it(tmp_path):
+    whole = source.Source("noise", (("", lambda: Recording("noise", noise(512, 3), 2048, "")),), simulated=True)
+    chosen, fast, decisions = options({}, SPEC), engines.build("eager", DECODER, {}), itertools.count()
+    windows = len(segments.window_starts(512, 20, 10))
+
+    def interrupted(windows):
+        if next(decisions) == 20:
+            raise_signal(SIGINT)
+        return fast(windows)
+
+    assert replay(SPEC, whole, chosen, fast, tmp_path / "out")["folder"] == str(tmp_path / "out")
+    stopped = replay(SPEC, whole, chosen, interrupted, tmp_path / "out")
+    assert stopped["folder"] == str(tmp_path / "out-stopped")
+    names = ("out", "out-stopped")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
+    kept = [json.loads((tmp_path / name / "summary.json").read_text()) for name in names]
+    assert kept[0]["timing"]["decided"] == windows > kept[1]["timing"]["decided"] > 0
+    assert [one["stopped"] for one in kept] == [False, True]
+
+
+def test_a_file_with_broken_channels_is_replayed_and_they_are_reported(simulated, tmp_path, capsys):
+    values = simulated.signal.copy()
+    values[100:200, 3], values[:, 7] = np.nan, 0
+    with broken_allowed():
+        write_demuse(tmp_path / "broken.mat", replace(simulated, signal=values))
+    fitting = replace(SPEC, n_channels=64, outputs=tuple("abcdefghij"[: len(simulated.spike_trains)]))
+    words = ["recording=demuse", f"recording.path={tmp_path}/broken.mat"]
+    found = source.source(fitting, source.named(words))
+    engine = engines.build("eager", decoder(64, 20, len(fitting.outputs)), {})
+    report.show(replay(fitting, found, options({"seconds": "2"}, fitting), engine, tmp_path / "out"))
+    said = capsys.readouterr().out
+    assert "channel 4 was not finite in 100 samples: its last good value stands there" in said
+    assert "channel 8 is dead: flat at 0 µV since 0.00 s" in said
+
+
 def test_a_cuff_is_replayed_one_class_after_another(tmp_path):
     rat = eng_simulated.read(duration_s=4)
     spec = replace(ENG, outputs=rat.classes, preparation=CUFF | {"cap_low_uv": 8.0, "cap_high_uv": 60.0})
@@ -217,11 +255,11 @@ def test_a_run_of_a_cuff_is_scored_on_its_test_part_and_on_the_whole(neuroexp, t
     predicted = counts["test part"].sum(axis=0)
     f1 = 2 * counts["test part"].diagonal() / (predicted + counts["test part"].sum(axis=1))
     assert scores["macro_f1"] == pytest.approx(f1.mean())
-    report.show(summary, tmp_path / "out")
+    report.show(summary)
     assert "classes that came" not in capsys.readouterr().out
     for score in summary["scores"].values():  # as when it is stopped in the first recording
         score["confusion"][1:] = [[0, 0, 0], [0, 0, 0]]
-    report.show(summary, tmp_path / "out")
+    report.show(summary)
     said = capsys.readouterr().out
     assert said.count(" over the 1 of 3 classes that came") == 2
     assert said.count("\npricking") == 0
@@ -235,7 +273,7 @@ def test_a_cuff_that_streams_live_is_decided_but_not_scored(tmp_path, capsys):
     chosen = options({"input": f"lsl:{sender.name}", "seconds": "3"}, spec)
     summary = replay(spec, None, chosen, engines.build("eager", decoder(56, 100, 3), {}), tmp_path)
     assert summary["timing"]["decided"] > 5
-    report.show(summary, tmp_path)
+    report.show(summary)
     assert "No class is known of this stream: it is not scored." in capsys.readouterr().out
     rows = list(csv.DictReader((tmp_path / "caps.csv").read_text().splitlines()))
     assert {row["recording"] for row in rows} == {""}

@@ -36,7 +36,7 @@ def main() -> None:
             summary = replay(play.spec, play.source, play.chosen, play.engine, place)
     except ValueError as error:
         sys.exit(str(error))
-    report.show(summary, place)
+    report.show(summary)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import itertools
 import json
 import math
 import re
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -93,7 +94,8 @@ class _Known:
 def replay(spec: Spec, source: Source | None, chosen: Options, engine: Predict, place: Path) -> dict[str, Any]:
     """Replay `source`, or without one the live input; write events, summary and picture into `place`, return the summary.
 
-    Raises ValueError when the source is not of the run's kind.
+    What `place` held is replaced at the end; a recording that is stopped on its way goes into a folder of its own. Raises
+    ValueError when the source is not of the run's kind.
     """
     from neuroexp.replay import view  # noqa: PLC0415 - only a terminal needs it
 
@@ -106,8 +108,10 @@ def replay(spec: Spec, source: Source | None, chosen: Options, engine: Predict, 
     known = _Known([], {}, [])
     parts = _pieces(spec, source, chosen, known)
     parts = itertools.chain([next(parts)], parts)
-    place.mkdir(parents=True, exist_ok=True)
-    table = Table(place / ("discharges.csv" if spec.step else "caps.csv"), spec)
+    working = place.with_name(f"{place.name}.part")
+    shutil.rmtree(working, ignore_errors=True)
+    working.mkdir(parents=True)
+    table = Table(working / ("discharges.csv" if spec.step else "caps.csv"), spec)
     began, samples, stopped = time.perf_counter(), 0, False
     with contextlib.ExitStack() as stack:
         stack.callback(table.file.close)
@@ -143,8 +147,13 @@ def replay(spec: Spec, source: Source | None, chosen: Options, engine: Predict, 
     }  # fmt: skip
     _finish(spec, source, summary, tally, known, Path(table.file.name))
     summary["notes"] = known.notes
+    if stopped and source is not None:
+        place = place.with_name(f"{place.name}-stopped")
+    summary["folder"] = str(place)
     finite = json.loads(json.dumps(summary, default=float), parse_constant=lambda _: None)  # JSON has no NaN
-    (place / "summary.json").write_text(json.dumps(finite, indent=1))
+    (working / "summary.json").write_text(json.dumps(finite, indent=1))
+    shutil.rmtree(place, ignore_errors=True)
+    working.replace(place)
     return summary
 
 

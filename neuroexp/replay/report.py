@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from neuroexp import display
@@ -31,7 +30,7 @@ def timing(tally: Tally, seconds: float, rate_hz: float, samples: int) -> dict[s
     }
 
 
-def show(summary: Mapping[str, Any], folder: Path) -> None:
+def show(summary: Mapping[str, Any]) -> None:
     """Print the summary of a replay."""
     from rich.table import Table as Grid  # noqa: PLC0415 - only when there is something to print
 
@@ -60,7 +59,7 @@ def show(summary: Mapping[str, Any], folder: Path) -> None:
     out.print()
     for note in (*summary["notes"], *health(summary["health"])):
         out.print(note, markup=False, soft_wrap=True)
-    out.print(f"{folder}/replay.png", markup=False, soft_wrap=True)
+    out.print(f"{summary['folder']}/replay.png", markup=False, soft_wrap=True)
 
 
 def nothing(summary: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ import dataclasses
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
 from typing import Any
 
@@ -19,7 +20,7 @@ from neuroexp import targets
 from neuroexp.cuff import Session
 from neuroexp.decoder import Spec
 from neuroexp.job import sentence
-from neuroexp.recording import Recording
+from neuroexp.recording import Recording, broken_allowed
 from neuroexp.trained import Asked, Trained
 
 
@@ -93,7 +94,8 @@ def _named(name: str) -> Any:
 
 def _instance(recording: DictConfig) -> Any:
     try:
-        return instantiate(recording)
+        with broken_allowed():
+            return instantiate(recording)
     except Exception as error:
         raise ValueError(sentence(error)) from error
 
@@ -124,7 +126,12 @@ def session(found: Session, spec: Spec, tested: NDArray[np.bool_] | None = None,
     if found.classes != spec.outputs:
         theirs, ours = (", ".join(names) for names in (found.classes, spec.outputs))
         raise ValueError(f"{found.name} has the classes {theirs}; {spec.name} was trained on {ours}")
-    parts = tuple((name, lambda name=name: found.read(name)) for name in found.classes)
+
+    def read(name: str) -> Recording:
+        with broken_allowed():
+            return found.read(name)
+
+    parts = tuple((name, partial(read, name)) for name in found.classes)
     return Source(found.name, parts, found.simulated, own, tested)
 
 
