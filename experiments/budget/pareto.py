@@ -175,7 +175,8 @@ def sentences(table: pd.DataFrame, kind: str, n: int, budget: Budget) -> list[st
     where = (
         f"the best decoder within {words}" if words else "no budget is set (budget.energy_uj=2, say); the best decoder"
     )
-    return [f"{kind}: {where} is {label(row)}, F1 {number(row['score'])}{spread}{over}."]
+    alone = " It is the only one: train others, of another model, window or step, to compare." * (len(table) == 1)
+    return [f"{kind}: {where} is {label(row)}, F1 {number(row['score'])}{spread}{over}.{alone}"]
 
 
 def caveats(source: Source, runs: pd.DataFrame, budget: Budget) -> list[str]:
