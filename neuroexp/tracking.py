@@ -27,7 +27,7 @@ from mlflow.exceptions import MlflowException
 from requests import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
-from neuroexp.views import member, saved_view
+from neuroexp.views import DESCRIPTION, NOTE, member, saved_view
 
 log = logging.getLogger(__name__)
 
@@ -35,18 +35,6 @@ KEY, SWEEP, DONE = "neuroexp.key", "sweep", "neuroexp.tested"
 UID, CLAIMANT, ALIVE = "neuroexp.record", "neuroexp.claimant", "neuroexp.alive"
 VIEW = "neuroexp-"  # and the sweep's name: the key of its saved view
 VIEWS_KEPT = 30  # MLflow takes no more than forty, and people save their own
-NOTE = "mlflow.note.content"  # what MLflow shows as an experiment's description
-DESCRIPTION = """\
-One run is one training. The saved views (top right) show the runs of one sweep each, best first; their second tab has
-charts over the cells of the sweep. Tick two or more runs and press Compare for parallel coordinates.
-
-- `test/...`: scores of the test part, at the epoch with the lowest validation loss; `spread/...`: over motor units
-- `baseline/...`: what a predictor without knowledge reaches; `data/...`: what the split gave away
-- `control/...`: what the network makes of windows from between the stimuli, which is the recording, not the nerve
-- `cost/...` and `time/...`: counted, or measured on the machine that environment.json names; `cost/energy_uj` is an
-  estimate for `budget.device`, `budget/..._share` what of a limit is used
-- pictures: under Artifacts, in `plots`
-"""
 STALE_S = 600.0  # a run on another machine that says nothing for so long is dead
 
 

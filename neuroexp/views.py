@@ -1,6 +1,6 @@
-"""How MLflow shows a sweep: columns, order and charts, in the format of its saved views.
+"""How MLflow shows an experiment, described, and a sweep: columns, order and charts, in the format of its saved views.
 
-The format is MLflow's own and undocumented (seen in 3.17).
+That format is MLflow's own and undocumented (seen in 3.17).
 """
 
 from __future__ import annotations
@@ -24,6 +24,19 @@ SECTIONS = {
     "budget": False,
     "data": False,
 }
+
+NOTE = "mlflow.note.content"  # what MLflow shows as an experiment's description
+DESCRIPTION = """\
+One run is one training. The saved views (top right) show the runs of one sweep each, best first; their second tab has
+charts over the cells of the sweep. Tick two or more runs and press Compare for parallel coordinates.
+
+- `test/...`: scores of the test part, at the epoch with the lowest validation loss; `spread/...`: over motor units
+- `baseline/...`: what a predictor without knowledge reaches; `data/...`: what the split gave away
+- `control/...`: what the network makes of windows from between the stimuli, which is the recording, not the nerve
+- `cost/...` and `time/...`: counted, or measured on the machine that environment.json names; `cost/energy_uj` is an
+  estimate for `budget.device`, `budget/..._share` what of a limit is used
+- pictures: under Artifacts, in `plots`
+"""
 
 
 def member(sweep: str) -> str:
