@@ -2,7 +2,9 @@
 PYTHON ?= python3
 RUN := .venv/bin/python
 
-.PHONY: run paper test check bench clean
+.PHONY: setup run paper test check bench clean
+
+setup: .venv/ready
 
 run: .venv/ready
 	$(RUN) -m neuroexp -m window=20,60 step=10,50

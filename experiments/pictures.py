@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -61,9 +62,17 @@ def name(level: object) -> str:
     return NAMES.get(text, text.rpartition("/")[2])
 
 
-def colour(level: object, place: int = 0) -> str:
-    """Return the colour of a network, or of the level at `place` among others."""
-    return COLOURS.get(str(level), OTHERS[place % len(OTHERS)])
+def colour(level: object) -> str:
+    """Return the colour of a network of the papers, or of a split."""
+    return COLOURS[str(level)]
+
+
+def colours(levels: Iterable[object]) -> list[str]:
+    """Return a colour for each level: networks of the papers have theirs, others take what is left, as far as it goes."""
+    names = [str(level) for level in levels]
+    taken = {COLOURS[name] for name in names if name in COLOURS}
+    left = itertools.cycle([one for one in OTHERS if one not in taken] or OTHERS)
+    return [COLOURS[name] if name in COLOURS else next(left) for name in names]
 
 
 def figure(title: str, width: float, height: float, simulated: bool) -> Figure:
@@ -83,11 +92,11 @@ def bars(
     n = max(1, len(means.columns))
     width = 0.8 / n
     places = np.arange(len(means))
-    for k, level in enumerate(means.columns):
+    for k, (level, shade) in enumerate(zip(means.columns, colours(means.columns), strict=True)):
         at = places + (k - (n - 1) / 2) * width
         spread = spreads[level].to_numpy(dtype=float)
         style: dict[str, Any] = {
-            "color": colour(level, k),
+            "color": shade,
             "hatch": HATCHES[k % len(HATCHES)],
             "edgecolor": "white",
             "lw": 0.5,
@@ -107,10 +116,10 @@ def bars(
 def lines(axes: Axes, table: pd.DataFrame, spreads: pd.DataFrame | None = None) -> None:
     """Draw a line per column over the index, whose values are drawn at equal distances."""
     places = np.arange(len(table))
-    for k, level in enumerate(table.columns):
+    for k, (level, shade) in enumerate(zip(table.columns, colours(table.columns), strict=True)):
         shift = (k - (len(table.columns) - 1) / 2) * 0.05
         spread = None if spreads is None else spreads[level]
-        style: dict[str, Any] = {"color": colour(level, k), "marker": MARKERS[k % len(MARKERS)], "ms": 4.5, "lw": 1.3}
+        style: dict[str, Any] = {"color": shade, "marker": MARKERS[k % len(MARKERS)], "ms": 4.5, "lw": 1.3}
         axes.errorbar(places + shift, table[level], spread, label=name(level), elinewidth=0.8, **style)
     axes.set_xticks(places, [str(value) for value in table.index])
 
@@ -150,12 +159,12 @@ def critical_difference(title: str, comparison: Comparison, n: int, simulated: b
     axes.spines["top"].set_visible(True)
     axes.spines["top"].set_bounds(1, k)
     top = axes.get_ylim()[1]
-    for place, (level, rank) in enumerate(ranks.items()):
+    for place, ((level, rank), shade) in enumerate(zip(ranks.items(), colours(ranks.index), strict=True)):
         left = place < (k + 1) // 2
         depth = -0.35 - 0.42 * (place if left else k - 1 - place)
         edge = 0.05 if left else k + 0.95
-        axes.plot([rank, rank, edge], [top, depth, depth], color=colour(level, place), lw=1.4, clip_on=False)
-        axes.plot(rank, top, "o", color=colour(level, place), ms=5, clip_on=False, zorder=5)
+        axes.plot([rank, rank, edge], [top, depth, depth], color=shade, lw=1.4, clip_on=False)
+        axes.plot(rank, top, "o", color=shade, ms=5, clip_on=False, zorder=5)
         text = f"{name(level)} {rank:.2f}"
         axes.text(edge, depth + 0.05, text, ha="left" if left else "right", va="bottom")
     joined = [

@@ -20,6 +20,9 @@ def main() -> None:
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(usage.text())
         return
+    if "-m" in sys.argv[2:]:  # which Hydra does not take between settings
+        sys.argv.remove("-m")
+        sys.argv.insert(1, "-m")
     launch.begin()
     code = 0
     wanted = "HYDRA_FULL_ERROR" in os.environ

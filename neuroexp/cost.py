@@ -53,7 +53,7 @@ class Column:
 
 def main() -> None:
     """Print the costs of the networks that the words compose; exit with one sentence when they make no sense."""
-    words = [word for word in sys.argv[1:] if word not in ("-m", "--multirun")]
+    words = plan.typed(sys.argv[1:])
     if {"-h", "--help"} & set(words):
         sys.exit(f"{__doc__}\n\n{USAGE}")
     if "--devices" in words:

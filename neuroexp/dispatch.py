@@ -195,7 +195,9 @@ def title(cfg: DictConfig) -> str:
     if choices["recording"] != f"{choices['dataset']}_simulated":
         words.insert(0, choices["recording"])
     for key, value in typed().items():
-        words.append(f"{key.split('.')[-1]}={Path(value).stem if key.endswith('.path') else value}")
+        plain = value.strip("'\"")
+        said = Path(plain).stem if key.endswith(".path") else plain
+        words.append(f"{key.split('.')[-1]}={'_'.join(said.split())}")  # blanks part the words of a name
     return " ".join(words)
 
 
@@ -227,5 +229,11 @@ def check(cfg: DictConfig) -> None:
         if isinstance(value, bool) or not isinstance(value, int | float) or value < least or not whole:
             raise ValueError(f"{name}={value} is no number of at least {least}")
     budget.read(cfg.budget)
+    crossed = cfg.recording._target_ == "neuroexp.recordings.hdsemg_crossed.read"
+    if crossed and (cfg.split._target_, cfg.fold) != ("neuroexp.splits.contraction", 1):
+        raise ValueError(
+            "recording=hdsemg_crossed trains at recording.train_mvc and tests at recording.test_mvc with "
+            "split=contraction fold=1 alone, which experiment=protocol/intensity sets"
+        )
     if cfg.on_failure not in ("continue", "stop"):
         raise ValueError(f"on_failure={cfg.on_failure} must be continue or stop")

@@ -16,9 +16,11 @@ from neuroexp import launch
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 ROWS = 60  # of a table, at most
 ID = 8  # characters of a run's id that tell it from the others
+SHORT = {"precision": "prec.", "sensitivity": "sens.", "identified": "ident.", "accuracy": "acc."}  # narrow terminals
 COLOURS = {"failed": "red", "killed": "yellow", "left": "yellow", "elsewhere": "cyan"}
 REFRESH_S = 0.5
 BAR = 20  # characters
@@ -68,6 +70,8 @@ def _draw(ended: threading.Event) -> None:
 
 def line(jobs: int, rows: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]) -> str:
     """Return the state of a sweep in a line: how many jobs did what, what runs, how long the rest may take."""
+    from rich.markup import escape  # noqa: PLC0415 - as below
+
     counts = Counter(row["status"] for row in rows)
     words = [f"[{COLOURS.get(status, 'green')}]{count} {status}[/]" for status, count in counts.items()]
     trained = [row["seconds"] for row in rows if row["status"] == "finished"]
@@ -78,7 +82,7 @@ def line(jobs: int, rows: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str
         words.append(f"{len(now)} running")
     elif now:  # the name last, where a narrow terminal may cut it
         words += [f"epoch {job['epoch']} of {job['epochs']}" for job in now if "epoch" in job]
-        words.append(now[0]["name"])
+        words.append(escape(now[0]["name"]))
     return ", ".join(words)
 
 
@@ -102,19 +106,21 @@ def console() -> Console:
     return out
 
 
-def whole(out: Console, grid: Any) -> None:
+def whole(out: Console, grid: Table) -> None:
     """Print a table of which nothing is cut off: in a terminal that is too narrow its lines go on in the next ones."""
-    from rich.measure import Measurement  # noqa: PLC0415 - only when there is something to print
-
-    def needed() -> int:
-        return Measurement.get(out, out.options.update(max_width=10_000), grid).maximum
-
     width = out.width
-    if needed() > width:
+    if _wide(out, grid) > width:
         grid.collapse_padding = True
-        out.width = max(width, needed())
+        out.width = max(width, _wide(out, grid))
     out.print(grid, crop=False)
     out.width = width
+
+
+def _wide(out: Console, grid: Table) -> int:
+    """Return how many characters a table takes of which nothing is cut off."""
+    from rich.measure import Measurement  # noqa: PLC0415 - only when there is something to print
+
+    return Measurement.get(out, out.options.update(max_width=10_000), grid).maximum
 
 
 @contextlib.contextmanager
@@ -149,7 +155,7 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> None:
         table(out, rows)
     for row in rows:
         if row["status"] == "failed":
-            out.print(f"[red]{row['name']}[/]: {row['error']} (traceback in {row['log']})", soft_wrap=True)
+            failed(out, row)
     if any(row["status"] == "killed" for row in rows):
         out.print("Cut short: type the same command again to go on from here.")
     if any(row["status"] == "elsewhere" for row in rows):
@@ -157,7 +163,7 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> None:
     if any(row["status"] == "left" for row in rows):
         out.print("A failure stopped this launch (on_failure=stop): what is 'left' did not start.")
     if unsent := next((row["unsent"] for row in rows if row.get("unsent")), None):
-        out.print(f"[yellow]{unsent}[/]", soft_wrap=True)
+        out.print(unsent, style="yellow", markup=False, soft_wrap=True)
         out.print(
             "What is finished is kept in ./outputs/cells; `python -m neuroexp.sync` sends it when the store is back."
         )
@@ -172,9 +178,17 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> None:
         out.print(linked[-1]["link"], markup=False, soft_wrap=True)
 
 
+def failed(out: Console, row: Mapping[str, Any]) -> None:
+    """Print why a job failed."""
+    from rich.text import Text  # noqa: PLC0415 - only when there is something to print
+
+    words = Text.assemble((row["name"], "red"), f": {row['error']} (traceback in {row['log']})")
+    out.print(words, soft_wrap=True)
+
+
 def table(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
     """Print the jobs of a launch with their scores; of very many those that did not finish and the best."""
-    from rich.table import Table  # noqa: PLC0415 - as above
+    from rich.markup import escape  # noqa: PLC0415 - as above
 
     scores = list(dict.fromkeys(key for row in rows for key in row["report"]))
     shown = list(rows)
@@ -184,16 +198,9 @@ def table(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
     shared = _shared([row["name"] for row in shown])
     if shared:
         out.print(" ".join(["with", *shared]), markup=False, style="dim")
-    grid = Table(box=None, pad_edge=False, header_style="bold")
-    grid.add_column("run", no_wrap=True)
-    grid.add_column("id", no_wrap=True, style="dim")
-    for key in scores:
-        grid.add_column(heading(key), justify="right", no_wrap=True)
-    grid.add_column("seconds", justify="right")
-    grid.add_column("status")
     budgeted = any(row.get("budget") for row in shown)
-    if budgeted:
-        grid.add_column("budget")
+    heads = [heading(key) for key in scores]
+    grid = _grid(heads, budgeted)
     for row in shown:
         seconds = None if row["status"] in ("skipped", "elsewhere", "left") else row["seconds"]
         cells = [_cell(row["scores"].get(key)) for key in scores]
@@ -201,12 +208,30 @@ def table(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
         name = " ".join(word for word in row["name"].split() if word not in shared)
         run_id = (row.get("run_id") or "")[:ID]
         words = [f"[{colour}]{row['status']}[/]", *([_verdict(row.get("budget", ""))] if budgeted else [])]
-        grid.add_row(name, run_id, *cells, _cell(seconds, 1), *words)
+        grid.add_row(escape(name), run_id, *cells, _cell(seconds, 1), *words)
+    if _wide(out, grid) > out.width:
+        for head, column in zip(heads, grid.columns[2:], strict=False):
+            column.header = SHORT.get(head, head)
     whole(out, grid)
     if len(shown) < len(rows):
         counts = Counter(row["status"] for row in rows)
         all_of_them = ", ".join(f"{count} {status}" for status, count in counts.items())
         out.print(f"... the first {len(shown)} of {len(rows)} jobs: {all_of_them}; MLflow shows them all")
+
+
+def _grid(heads: Sequence[str], budgeted: bool) -> Table:
+    from rich.table import Table  # noqa: PLC0415 - as above
+
+    grid = Table(box=None, pad_edge=False, header_style="bold")
+    grid.add_column("run", no_wrap=True)
+    grid.add_column("id", no_wrap=True, style="dim")
+    for head in heads:
+        grid.add_column(head, justify="right", no_wrap=True)
+    grid.add_column("seconds", justify="right", no_wrap=True)
+    grid.add_column("status", no_wrap=True)
+    if budgeted:
+        grid.add_column("budget", no_wrap=True)
+    return grid
 
 
 def _shared(names: Sequence[str]) -> list[str]:

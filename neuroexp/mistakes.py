@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+from importlib.resources import files
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from neuroexp import usage
+
+AWKWARD = " ~=()%:"  # which Hydra takes for grammar
 
 
 def sentence(error: HydraException | OmegaConfBaseException) -> str:
@@ -19,11 +23,9 @@ def sentence(error: HydraException | OmegaConfBaseException) -> str:
         group, _, option = file.rpartition("/") if file.startswith("hydra/") else file.partition("/")
         return f"{group}={option} is not there{valid(option, _options(group) or error.options)}"
     if isinstance(error, OverrideParseException):
-        if "=" not in str(error.override):
-            return f"{error.override} is no setting: settings are typed as name=value, such as window=60"
-        said = error.message.splitlines()
-        why = [line for line in said if not line.startswith("Error parsing override") and "https://" not in line]
-        return f"{error.override} cannot be read: {' '.join(why)}"
+        return _unread(error)
+    if swept := re.match(r"Ambiguous value for argument '(.*?)'\s", str(error)):
+        return f"{swept[1]} is a sweep, for which -m is typed: python -m neuroexp -m {swept[1]}"
     cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__
     if isinstance(cause, OmegaConfBaseException):
         if str(error).startswith("Could not override"):
@@ -33,14 +35,48 @@ def sentence(error: HydraException | OmegaConfBaseException) -> str:
     return " ".join(str(error).split())
 
 
+def _unread(error: OverrideParseException) -> str:
+    """Return the sentence for a word that Hydra cannot take apart."""
+    if "=" not in str(error.override):
+        return f"{error.override} is no setting: settings are typed as name=value, such as window=60"
+    name, _, value = str(error.override).partition("=")
+    if value.endswith(","):
+        return f"{error.override} ends before its last value: no blanks around commas, such as window=20,60"
+    if not value.startswith(("[", "{", "'", '"')) and set(value) & set(AWKWARD):
+        marks = f"blanks or one of {AWKWARD.replace(' ', '')}"
+        return (
+            f"{error.override} cannot be read: a value with {marks} is typed in quotes of its own: \"{name}='{value}'\""
+        )
+    said = error.message.splitlines()
+    why = [" ".join(line.split()) for line in said if line.strip() != "^" and "https://" not in line]
+    why = [line for line in why if line != error.override and not line.startswith("Error parsing override")]
+    return f"{error.override} cannot be read: {' '.join(why)}"
+
+
 def _misspelt(error: OmegaConfBaseException) -> str:
     """Return the sentence for a key that is not there."""
     node = error.parent_node
-    names = {str(key) for key in node if key != "_target_"} if isinstance(node, DictConfig) else set()
+    names = {str(key) for key in node if not str(key).startswith("_")} if isinstance(node, DictConfig) else set()
     parent, _, key = str(error.full_key).rpartition(".")
     if not parent:
         names |= {group.partition("/")[0] for group, _ in usage.groups()}
+    owners = [f"{parent}={option}" for option in _owners(parent, key)]
+    if owners and key not in names:
+        return f"{error.full_key} is a setting of {' and of '.join(owners)} alone"
     return f"{error.full_key} is no setting{f' of {parent}' if parent else ''}{valid(key, names)}"
+
+
+def _owners(group: str, key: str) -> list[str]:
+    """Return the options of a group that have a setting."""
+    found = []
+    for option in dict(usage.groups()).get(group, ()):
+        try:
+            settings = OmegaConf.create((files("neuroexp.conf") / group / f"{option}.yaml").read_text())
+        except FileNotFoundError:  # an option of another package
+            continue
+        if key in settings:
+            found.append(option)
+    return found
 
 
 def _options(group: str) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,14 @@ from neuroexp.job import Job, quiet, sentence
 from neuroexp.ledger import Cell
 
 WORKERS = (1, 2, 4, 8, 16, 32)
-KIND = ("recording", "model", "window", "step", "trainer")  # jobs that agree in these take the same time
+KIND = ("recording", "model", "window", "step", "trainer", "settings")  # jobs that agree in these take the same time
+COUNTED = (
+    "trainer.",
+    "dataset.",
+    "model.",
+    "label.",
+    "recording.duration_s",
+)  # what is typed of these makes it another
 FILES_MB = 0.5  # pictures, tables and log of a run; its weights come on top
 
 
@@ -43,7 +50,7 @@ def main() -> None:
     if {"-h", "--help"} & set(sys.argv[1:]):
         sys.exit(f"{__doc__}\n\nFor what can be typed after it: python -m neuroexp --help")
     launch.begin()
-    words = [word for word in sys.argv[1:] if word not in ("-m", "--multirun")]
+    words = typed(sys.argv[1:])
     quiet()
     try:
         jobs = [(job, provenance.configuration_key(job.config)) for job in composed(words)]
@@ -53,6 +60,19 @@ def main() -> None:
         sys.exit(mistakes.sentence(error))
     except (ValueError, FileNotFoundError) as error:
         sys.exit(sentence(error))
+
+
+def typed(words: Sequence[str]) -> list[str]:
+    """Return a launch's words without -m, and `--config-dir FOLDER` as the setting that it stands for."""
+    kept: list[str] = []
+    left = iter(words)
+    for word in left:
+        flag, _, folder = word.partition("=")
+        if flag in ("--config-dir", "-cd"):
+            kept.append(f"hydra.searchpath=[file://{Path(folder or next(left, '.')).absolute()}]")
+        elif word not in ("-m", "--multirun"):
+            kept.append(word)
+    return kept
 
 
 def composed(words: Sequence[str]) -> Iterator[Job]:
@@ -152,17 +172,27 @@ def report(jobs: Sequence[tuple[Job, str]], done: set[str]) -> None:
 
 
 def _kind(job: Job) -> tuple[str, ...]:
-    return tuple(str(job.parameters.get(name, "")) for name in KIND)
+    return _kind_of(job.parameters)
+
+
+def _kind_of(parameters: Mapping[str, Any]) -> tuple[str, ...]:
+    settings = sorted(f"{name.split('.')[-1]}={parameters[name]}" for name in parameters if name.startswith(COUNTED))
+    return (*(str(parameters.get(name, "")) for name in KIND[:-1]), " ".join(settings))
 
 
 def known(kind: tuple[str, ...], rows: Sequence[dict[str, Any]]) -> Estimate | None:
     """Return what finished runs of this kind took, by their median; None when there are none."""
-    same = [row for row in rows if tuple(str(row.get(name, "")) for name in KIND) == kind and "time/fit_s" in row]
+    same = [row for row in rows if _kind_of(row) == kind and "time/fit_s" in row]
     if not same:
         return None
     seconds = [row["time/fit_s"] + row["time/test_s"] + row.get("time/outside_s", 0) for row in same]
     memory = max(row.get("cost/peak_memory_mb", float("nan")) for row in same)
-    return Estimate(statistics.median(seconds), memory, same[0]["cost/parameters"] * 4e-6, f"{len(same)} finished runs")
+    return Estimate(
+        statistics.median(seconds),
+        memory,
+        same[0]["cost/parameters"] * 4e-6,
+        f"{len(same)} finished run{'s' * (len(same) > 1)}",
+    )
 
 
 def calibrated(job: Job, measured: dict[tuple[str, ...], tuple[int, dict[str, float]]]) -> Estimate:
@@ -184,7 +214,8 @@ def calibrated(job: Job, measured: dict[tuple[str, ...], tuple[int, dict[str, fl
 
 
 def _table(out: Any, kinds: dict[tuple[str, ...], list[Job]], estimates: dict[tuple[str, ...], Estimate]) -> None:
-    from rich.table import Table  # noqa: PLC0415 - only when there is something to print
+    from rich.markup import escape  # noqa: PLC0415 - only when there is something to print
+    from rich.table import Table  # noqa: PLC0415
 
     grid = Table(box=None, pad_edge=False, header_style="bold")
     names = [name for place, name in enumerate(KIND) if any(kind[place] for kind in kinds)]
@@ -198,7 +229,7 @@ def _table(out: Any, kinds: dict[tuple[str, ...], list[Job]], estimates: dict[tu
         each, together = display.duration(estimate.seconds), display.duration(estimate.seconds * len(members))
         memory = f"{estimate.memory_mb / 1000:.1f} GB"
         shown = [word for word, name in zip(kind, KIND, strict=True) if name in names]
-        grid.add_row(*shown, str(len(members)), each, together, memory, estimate.source)
+        grid.add_row(*map(escape, shown), str(len(members)), each, together, memory, estimate.source)
     display.whole(out, grid)
     total_s = sum(estimates[kind].seconds * len(members) for kind, members in kinds.items())
     disk_mb = sum((estimates[kind].weights_mb + FILES_MB) * len(members) for kind, members in kinds.items())

@@ -12,6 +12,7 @@ from matplotlib import rcParams
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from neuroexp.cuff import RINGS, Signatures
@@ -70,8 +71,9 @@ def loss_curves(
     axes = figure.subplots()
     epochs = [row["epoch"] + 1 for row in history]
     losses = [row["val/loss"] for row in history]
-    axes.plot(epochs, [row.get("train/loss", np.nan) for row in history], color=GREY, label="training")
-    axes.plot(epochs, losses, color=BLUE, label="validation")
+    marker = "." if len(epochs) < 4 else None  # a line of one point is none
+    axes.plot(epochs, [row.get("train/loss", np.nan) for row in history], color=GREY, marker=marker, label="training")
+    axes.plot(epochs, losses, color=BLUE, marker=marker, label="validation")
     if losses:
         best = int(np.argmin(losses))
         axes.plot(epochs[best], losses[best], "o", color=BLUE)
@@ -85,10 +87,11 @@ def loss_curves(
             fontsize=9,
         )
     axes.set(xlabel="epoch", ylabel=quantity)
-    axes.locator_params(axis="x", integer=True)
-    axes.margins(y=0.12)  # above the highest loss there is room for the annotation
-    axes.set_ylim(bottom=0)
-    axes.legend(frameon=False, loc="upper right")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    low, high = axes.get_ylim()
+    axes.set_ylim(0, max(high, low + 1.2 * (high - low)) * 1.08)  # with room for the annotation above the highest loss
+    axes.set_xlim(min(epochs, default=1) - 0.5, max(epochs, default=1) + 0.5)
+    axes.legend(frameon=False, loc="best")
     _bare(axes)
     return figure
 

@@ -131,11 +131,9 @@ def _prepare(recording: Recording, settings: Preprocessing, window: int, rate_hz
     signal, beyond = signals.clip(recording.signal, settings.clip_uv)
     clipped = np.flatnonzero(beyond > settings.most_clipped)
     if len(clipped):
-        raise ValueError(
-            f"{name}: channel {clipped[0] + 1} lies beyond ±{settings.clip_uv:g} µV in {beyond[clipped[0]]:.0%} "
-            f"of its samples, more than dataset.preprocessing.most_clipped={settings.most_clipped:g}; {recording.remedy}="
-            f"[{','.join(str(channel + 1) for channel in clipped)}]"
-        )
+        most = f"more than dataset.preprocessing.most_clipped={settings.most_clipped:g}"
+        said = f"beyond ±{settings.clip_uv:g} µV in {beyond[clipped].max():.0%} of the samples, {most}"
+        raise ValueError(recording.without_channels((clipped + 1).tolist(), (f"lies {said}", f"lie {said} at most")))
     low_hz, high_hz = settings.band_hz
     signal = signals.bandpass(signal, rate_hz, low_hz, high_hz, settings.order, settings.zero_phase)
     signal = signals.tripolar(signal, grid, settings.per_contact)

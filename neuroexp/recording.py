@@ -27,8 +27,9 @@ def broken_allowed() -> Iterator[None]:
 class Recording:
     """One multichannel recording with what is known of its motor units.
 
-    Raises ValueError, naming the recording and the channel or motor unit (counted from 1), when a value is not finite or a
-    channel is flat (but see `broken_allowed`), the grid does not fit the channels, or a discharge lies outside the signal.
+    Raises ValueError, naming the recording and the channel or motor unit (numbered from 1, as in its file), when a value is
+    not finite or a channel is flat (but see `broken_allowed`), the grid does not fit the channels, or a discharge lies
+    outside the signal.
     """
 
     name: str
@@ -40,7 +41,10 @@ class Recording:
     force: NDArray[np.float32] | None = None  # (time,), percent of the maximum voluntary contraction
     pnr_db: tuple[float, ...] = ()  # pulse-to-noise ratio of each motor unit, where a decomposition says so
     simulated: bool = False
-    remedy: str = "leave it out with recording.discard_channels"  # for a broken channel, continued with =[numbers]
+    remedy: str = "leave {} out with recording.discard_channels"  # for broken channels, continued with =[numbers]
+    discarded_channels: tuple[int, ...] = ()  # numbers, from 1, of what the file has and this recording has not
+    discarded_units: tuple[int, ...] = ()
+    filled_channels: tuple[int, ...] = ()  # numbers of those that are made of their neighbours
 
     def __post_init__(self) -> None:
         signal = self.signal
@@ -56,7 +60,8 @@ class Recording:
             self._check_channels()
         if self.grid is not None and sorted(self.grid[self.grid >= 0]) != list(range(signal.shape[1])):
             raise ValueError(f"{self.name}: the grid does not name each of the {signal.shape[1]} channels once")
-        for unit, train in enumerate(self.spike_trains, start=1):
+        units = _kept(len(self.spike_trains), self.discarded_units)
+        for unit, train in zip(units, self.spike_trains, strict=True):
             if len(train) and (train[0] < 0 or train[-1] >= len(signal)):
                 outside = train[0] if train[0] < 0 else train[-1]
                 raise ValueError(
@@ -68,28 +73,48 @@ class Recording:
                 )
         if self.force is not None and self.force.shape != (len(signal),):
             raise ValueError(f"{self.name}: the force has {len(self.force)} samples, the signal {len(signal)}")
+        if self.force is not None and not np.isfinite(self.force).all():
+            sample = int(np.argmin(np.isfinite(self.force)))
+            raise ValueError(
+                f"{self.name}: the force is not finite, first at sample {sample} (counted from 0); "
+                "read the recording without it with recording.force=false"
+            )
         for array in (signal, self.force, *self.spike_trains):
             if array is not None:
                 array.setflags(write=False)
 
     def _check_channels(self) -> None:
         low, high = self.signal.min(axis=0), self.signal.max(axis=0)  # NaN and infinity both show in the extremes
-        broken = np.flatnonzero(~np.isfinite(low) | ~np.isfinite(high))
-        if len(broken):
-            channel = int(broken[0])
-            sample = int(np.argmin(np.isfinite(self.signal[:, channel])))
-            raise ValueError(
-                f"{self.name}: channel {channel + 1} is not finite, first at sample {sample} (counted from 0); "
-                f"{self.remedy}=[{_numbers(broken)}]"
-            )
-        flat = np.flatnonzero(low == high)
-        if len(flat):
-            raise ValueError(f"{self.name}: {_listed(flat)} flat; {self.remedy}=[{_numbers(flat)}]")
+        holed = ~np.isfinite(low) | ~np.isfinite(high)
+        numbers = _kept(len(low), self.discarded_channels)
+        if holed.any():
+            sample = int(np.argmin(np.isfinite(self.signal[:, np.argmax(holed)])))
+            words = f"not finite, first at sample {sample} (counted from 0)"
+            raise ValueError(self.without_channels(numbers[holed].tolist(), (f"is {words}", f"are {words}")))
+        flat = low == high
+        if flat.any():
+            raise ValueError(self.without_channels(numbers[flat].tolist(), ("is flat", "are flat")))
 
     @property
     def duration_s(self) -> float:
         """Length in seconds."""
         return len(self.signal) / self.rate_hz
+
+    def without_channels(self, numbers: Sequence[int], verbs: tuple[str, str]) -> str:
+        """Return the sentence that channels are broken, `verbs` of one and of several, and what to type."""
+        return self._without("channel", numbers, verbs, self.remedy, {*self.discarded_channels, *self.filled_channels})
+
+    def without_units(self, places: Sequence[int], verbs: tuple[str, str]) -> str:
+        """Return the sentence that motor units, counted from 0 among the trains, cannot be used, and what to type."""
+        numbers = _kept(len(self.spike_trains), self.discarded_units)[list(places)].tolist()
+        remedy = "leave {} out with recording.discard_units"
+        return self._without("motor unit", numbers, verbs, remedy, set(self.discarded_units))
+
+    def _without(self, kind: str, numbers: Sequence[int], verbs: tuple[str, str], remedy: str, before: set[int]) -> str:
+        several = len(numbers) > 1
+        which = f"{kind}{'s' * several} {','.join(map(str, numbers))} {verbs[several]}"
+        setting = ",".join(map(str, sorted(before.union(numbers))))  # all of it, for a setting replaces the one before
+        return f"{self.name}: {which}; {remedy.format('them' if several else 'it')}=[{setting}]"
 
     def with_spike_trains(self, spike_trains: Sequence[NDArray[np.int64]]) -> Recording:
         """Return the same recording with other spike trains."""
@@ -124,9 +149,6 @@ def check_ranges(settings: Sequence[tuple[str, float, float, float]]) -> None:
             raise ValueError(f"recording.{name}={value} is outside {low:g} to {high:g}")
 
 
-def _numbers(indices: NDArray[np.intp]) -> str:
-    return ",".join(str(index + 1) for index in indices)
-
-
-def _listed(indices: NDArray[np.intp]) -> str:
-    return f"channel {indices[0] + 1} is" if len(indices) == 1 else f"channels {_numbers(indices)} are"
+def _kept(count: int, discarded: Sequence[int]) -> NDArray[np.int64]:
+    """Return the numbers in their file, from 1, of `count` channels or units that stay when some are discarded."""
+    return np.setdiff1d(np.arange(1, count + len(set(discarded)) + 1), np.asarray(discarded, dtype=np.int64))

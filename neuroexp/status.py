@@ -14,6 +14,9 @@ from neuroexp.ledger import claimed
 
 def main() -> None:
     """Print what a launch has done, what it does, and what failed."""
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(__doc__)
+        return
     chosen = Path(sys.argv[1]) if len(sys.argv) > 1 else display.latest(Path("outputs"))
     if chosen is None or not (chosen / launch.LAUNCH).is_file():
         where = chosen or "./outputs"
@@ -34,7 +37,7 @@ def main() -> None:
     _jobs(out, facts, rows, now, alive is not False)
     for row in rows:
         if row["status"] == "failed":
-            out.print(f"[red]{row['name']}[/]: {row['error']} (traceback in {row['log']})", soft_wrap=True)
+            display.failed(out, row)
 
 
 def _jobs(

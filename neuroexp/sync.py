@@ -11,6 +11,9 @@ from neuroexp.ledger import Cell, read, waiting
 
 def main() -> None:
     """Deliver the records that wait in a ledger, by default ./outputs/cells; exit with 1 when a store is still away."""
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(__doc__)
+        return
     from neuroexp.tracking import StoreError, open_store  # noqa: PLC0415 - a second to import
 
     ledger = Path(sys.argv[1] if len(sys.argv) > 1 else "outputs/cells")

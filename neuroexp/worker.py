@@ -149,7 +149,8 @@ class Worker:
         if self.process is not None and self.process.is_alive():
             if self.connection is not None:
                 self.connection.close()  # it reads the end of its orders
-            self.process.join(5)
+            with contextlib.suppress(KeyboardInterrupt):  # which does not wait
+                self.process.join(5)
             if self.process.is_alive():
                 self._kill()
         self.process = None

@@ -145,6 +145,7 @@ MISTAKES = [
     (["trainer.max_epochs=ten"], "trainer.max_epochs=ten must be a whole number or null"),
     (["recording.mvc=null"], "recording.mvc=null must be a number"),
     (["trainer.max_epochs=0"], "trainer.max_epochs=0 trains nothing"),
+    (["recording=hdsemg_crossed"], "tests at recording.test_mvc with split=contraction fold=1 alone"),
     (["dataset.align=maybe"], "dataset.align=maybe must be true or false"),
 ]
 

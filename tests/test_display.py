@@ -54,6 +54,24 @@ def test_what_all_runs_share_is_said_once(capsys):
     assert [line.split("  ")[0] for line in lines[3:5]] == ["mldcnn W20 fold0 mvc=10", "mldcnn W60 fold0 mvc=30"]
 
 
+def test_a_reason_in_brackets_is_printed_whole(capsys):
+    display.summary([row("failed") | {"name": "otb path=a[uV]", "error": "no column such as '... (1)[uV]'"}])
+    assert capsys.readouterr().out == "otb path=a[uV]: no column such as '... (1)[uV]' (traceback in job.log)\n"
+
+
+def test_in_80_columns_the_table_of_a_sweep_has_a_line_per_run(capsys, monkeypatch):
+    from rich.console import Console
+
+    names = ("f1", "precision", "sensitivity", "identified", "baseline/f1_chance")
+    job = row() | {"report": names, "scores": dict.fromkeys(names, 0.123), "seconds": 139.7}
+    for width, said in ((79, "prec."), (120, "precision")):
+        monkeypatch.setattr(display, "console", lambda width=width: Console(width=width, highlight=False))
+        display.summary([job, job | {"name": "mldcnn W60 S50 fold0"}])
+        lines = capsys.readouterr().out.splitlines()
+        assert said in lines[1].split()
+        assert max(map(len, lines[1:4])) <= width
+
+
 def test_a_budget_is_a_column_of_its_own_where_there_is_one(capsys):
     display.summary([row() | {"budget": ""}])
     plain = capsys.readouterr().out

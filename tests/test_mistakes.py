@@ -34,6 +34,15 @@ from neuroexp import mistakes
         ("window", "window is no setting: settings are typed as name=value, such as window=60"),
         ("3fa91c02", "3fa91c02 is no setting: settings are typed as name=value"),  # the id of a run
         ("recording.mvc=[1,2", "recording.mvc=[1,2 cannot be read: no viable alternative at input '[1,2'"),
+        (
+            "recording.path=~/S1.mat",
+            "recording.path=~/S1.mat cannot be read: a value with blanks or one of ~=()%: is typed in",
+        ),
+        ("recording.path=S1 10%MVC (2).mat", "recording.path=S1 10%MVC (2).mat cannot be read: a value with blanks or"),
+        ("window=20,", "window=20, ends before its last value: no blanks around commas, such as window=20,60"),
+        ("window=20,60", "window=20,60 is a sweep, for which -m is typed: python -m neuroexp -m window=20,60"),
+        ("label.tolerance=3", "label.tolerance is a setting of label=centre alone"),
+        ("label.width=3", "label.width is no setting of label: it has none"),
         ("+window=20", "Could not append to config. An item is already at 'window'."),
         ("~windw", "Could not delete from config. 'windw' does not exist."),
     ],

@@ -70,8 +70,16 @@ def test_a_plan_before_and_after_a_part_of_the_sweep(neuroexp, tmp_path):
     assert done.code == 0, done.out
     after = planned(tmp_path, "-m", *sweep)
     assert "4 jobs: 1 finished, 3 to do" in after.stdout
-    assert "1 finished runs" in after.stdout  # what step=50 took is known by now
+    assert "1 finished run" in after.stdout  # what step=50 took is known by now
     assert "4 jobs: 4 finished, 0 to do" not in after.stdout
+
+
+def test_runs_of_other_epochs_say_nothing_of_the_time():
+    run = {"recording": "otb", "model": "mldcnn", "window": "20", "step": "10", "trainer": "default"}
+    run |= {"time/fit_s": 2.0, "time/test_s": 1.0, "cost/parameters": 1000, "trainer.max_epochs": "2", "fold": "0"}
+    kind = plan._kind_of({"recording": "otb", "model": "mldcnn", "window": 20, "step": 10, "trainer": "default"})
+    assert plan.known(kind, [run]) is None
+    assert plan.known((*kind[:-1], "max_epochs=2"), [run]).seconds == 3
 
 
 @pytest.mark.parametrize(

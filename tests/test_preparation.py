@@ -277,7 +277,7 @@ BROKEN = {
     "made dorsiflexion: 32 channels, a cuff of 7 rings with 8 contacts has 56": lambda: (session(quiet()[:, :32]), {}),
     "sampled at 20000 Hz, but dataset.rate_hz is 30000; set dataset.rate_hz=20000": lambda: (session(quiet(), 2e4), {}),
     "no CAP lies between low_sd=20 and high_sd=25 standard dev": lambda: (session(quiet()), {"low_sd": 20.0}),
-    r"channel 5 lies beyond ±40 µV in 9\d% of its samples, more than": lambda: (session(loud(4, 500)), {}),
+    r"channel 5 lies beyond ±40 µV in 9\d% of the samples, more than": lambda: (session(loud(4, 500)), {}),
     "channel 10 is flat; leave it out": lambda: (session(loud(9, 0)), {}),
     "no stimulus stands out": steady,
 }

@@ -10,7 +10,7 @@ import scipy.io
 from conftest import cell, write_demuse, write_otb
 
 from neuroexp import fetch
-from neuroexp.recording import Recording, keep, without_channels
+from neuroexp.recording import Recording, broken_allowed, keep, without_channels
 from neuroexp.recordings import demuse, hdsemg_simulated, otb
 
 
@@ -206,6 +206,61 @@ def test_flat_channels_are_named_with_the_way_out(short):
     signal[:, [2, 40]] = 1.5
     with pytest.raises(ValueError, match=r"channels 3,41 are flat.*discard_channels=\[3,41\]"):
         dataclasses.replace(short, signal=signal)
+
+
+def test_what_is_named_after_a_discard_is_numbered_as_in_the_file(short, tmp_path):
+    signal = short.signal.copy()
+    signal[50, 7], signal[:, [9, 11]] = np.nan, 0
+    trains = [train if unit in (0, 3) else train[:0] for unit, train in enumerate(short.spike_trains)]
+    with broken_allowed():
+        broken = dataclasses.replace(short, signal=signal, spike_trains=tuple(trains))
+    for write, read in ((write_otb, otb.read), (write_demuse, demuse.read)):
+        path = str(write(tmp_path / "a.mat", broken))
+        with pytest.raises(
+            ValueError, match=r"channel 8 is not finite.* leave it out with .*discard_channels=\[1,2,8\]$"
+        ):
+            read(path, discard_channels=[2, 1])
+        with pytest.raises(
+            ValueError, match=r"channels 10,12 are flat; leave them out .*discard_channels=\[2,8,10,12\]$"
+        ):
+            read(path, discard_channels=[8, 2])
+        good = read(path, discard_channels=[8, 10, 12], discard_units=[1])
+        assert [len(train) > 0 for train in good.spike_trains] == [False, False, True]
+        says = "a: motor units 2,3 have no discharge; leave them out with recording.discard_units=[1,2,3]"
+        assert good.without_units([0, 1], ("has no discharge", "have no discharge")) == says
+
+
+def test_a_force_with_a_hole_is_refused_and_can_be_left_out(short, tmp_path):
+    force = short.force.copy()
+    force[100] = np.nan
+    for write, read in ((write_otb, otb.read), (write_demuse, demuse.read)):
+        with broken_allowed(), pytest.raises(ValueError, match="force is not finite"):
+            dataclasses.replace(short, force=force)
+        object.__setattr__(holed := dataclasses.replace(short), "force", force)
+        path = str(write(tmp_path / "a.mat", holed))
+        with pytest.raises(
+            ValueError, match=r"first at sample 100 .*; read the recording without it with recording.force=false"
+        ):
+            read(path)
+        assert read(path, force=False).force is None
+
+
+@pytest.mark.parametrize("value", [np.nan, 100.5, np.inf])
+def test_demuse_pulses_that_are_no_samples(value, short, tmp_path):
+    pulses = [train[None] + 1.0 for train in short.spike_trains]
+    pulses[2][0, 5] = value
+    path = write_demuse(tmp_path / "a.mat", short, MUPulses=cell(*pulses, shape=(1, -1)))
+    with pytest.raises(
+        ValueError, match=f"'MUPulses' of motor unit 3 holds {value:g}: pulses are whole numbers of samples"
+    ):
+        demuse.read(str(path))
+
+
+def test_each_reader_knows_the_files_of_the_other(short, tmp_path):
+    with pytest.raises(ValueError, match="recording=demuse reads DEMUSE's results"):
+        otb.read(str(write_demuse(tmp_path / "a.mat", short)))
+    with pytest.raises(ValueError, match=r"recording=otb reads exports of OTBioLab\+"):
+        demuse.read(str(write_otb(tmp_path / "b.mat", short)))
 
 
 @pytest.mark.parametrize(

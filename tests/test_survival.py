@@ -156,6 +156,17 @@ def test_sigterm_ends_a_launch_as_ctrl_c_does(tmp_path, sweeping):
     assert [run.info.status for run in runs(tmp_path)] == ["KILLED"]
 
 
+def test_a_second_ctrl_c_does_not_wait(tmp_path):
+    process = start(tmp_path, "-m", "seed=0,1", *TINY, "trainer.max_epochs=100000", "~trainer.callbacks.early_stopping")
+    wait_for(lambda: list((tmp_path / "outputs" / "cells").glob("*/*/best.ckpt")))
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode in (130, -signal.SIGINT)
+    assert "Traceback" not in out
+
+
 def server(folder: Path, port: int) -> subprocess.Popen:
     words = ["--workers", "1", "--host", "127.0.0.1", "--port", str(port), "--backend-store-uri", "sqlite:///server.db"]
     environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}

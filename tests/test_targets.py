@@ -1,8 +1,10 @@
 """A configuration names callables; it may not name whatever it likes."""
 
+import subprocess
 import sys
 
 import pytest
+from conftest import SMALL
 from hydra.utils import get_object
 
 from neuroexp import targets
@@ -40,3 +42,29 @@ def test_the_command_line_refuses_and_runs_nothing(neuroexp, tmp_path):
     assert "trusted=[...]" in done.text
     assert not (tmp_path / "ran").exists()
     assert "mine" not in sys.modules
+
+
+OWN = """
+from torch import nn
+
+
+class Own(nn.Sequential):
+    def __init__(self, n_channels, window, n_outputs, width=8):
+        super().__init__(nn.Flatten(), nn.Linear(n_channels * window, width), nn.ReLU(), nn.Linear(width, n_outputs))
+"""
+
+
+def test_a_network_of_ones_own_needs_no_checkout(neuroexp, tmp_path):
+    (tmp_path / "mine" / "model").mkdir(parents=True)
+    (tmp_path / "mine" / "model" / "own.yaml").write_text("_target_: own_networks.Own\nwidth: 16\n")
+    (tmp_path / "own_networks.py").write_text(OWN)
+    words = ("--config-dir", "mine", "window=20", "step=50", "trusted=[own_networks]")
+    done = neuroexp(*words, "-m", "model=own,mldcnn", *SMALL)
+    assert done.code == 0, done.out
+    assert [result["status"] for result in done.results()] == ["finished", "finished"]
+    for module, says in (("plan", "1 finished run"), ("cost", "own W20 S50")):
+        line = [sys.executable, "-m", f"neuroexp.{module}", *words, "model=own", *(SMALL * (module == "plan"))]
+        line += ["seed=1"] * (module == "plan")
+        found = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert found.returncode == 0, found.stderr
+        assert says in found.stdout

@@ -75,7 +75,8 @@ def one_condition(runs: pd.DataFrame, score: str) -> tuple[pd.DataFrame, list[st
     others.sort(key=lambda group: group[score].max(), reverse=True)
     words = []
     for group in others[:NAMED]:
-        differ = [name for name in varying if str(group[name].iloc[0]) != str(chosen[name].iloc[0])]
+        said = [name for name in varying if not name.endswith("_target_") and pd.notna(group[name].iloc[0])]
+        differ = [name for name in said if str(group[name].iloc[0]) != str(chosen[name].iloc[0])]
         values = (group[name].iloc[0] for name in differ[:3])
         typed = (f"{value:g}" if isinstance(value, float) else value for value in values)
         named = " ".join(f"{name}={value}" for name, value in zip(differ, typed, strict=False))
@@ -229,9 +230,10 @@ def _panel(axes: Axes, table: pd.DataFrame, name: str, budget: Budget) -> None:
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.12g}")
     axes.xaxis.set_minor_locator(NullLocator())
     axes.grid(axis="both", color="#EEEEEE", lw=0.8, zorder=0)
-    for place, (network, group) in enumerate(table.groupby("model", sort=True)):
+    groups = list(table.groupby("model", sort=True))
+    shades = pictures.colours(network for network, _ in groups)
+    for place, (colour, (network, group)) in enumerate(zip(shades, groups, strict=True)):
         style: dict[str, Any] = {"marker": pictures.MARKERS[place % len(pictures.MARKERS)], "ls": "none", "zorder": 4}
-        colour = pictures.colour(network, place)
         axes.errorbar(group["cost"], group["score"], group["score_sd"], fmt="none", ecolor=colour, alpha=0.35, lw=1)
         fits = group["budget"] == "within" if "budget" in group else pd.Series(True, group.index)
         axes.plot(group["cost"], group["score"], ms=6.5, mfc="white", mec=colour, mew=1.2, **style)

@@ -112,12 +112,13 @@ def _drawn(artefact: Artefact, table: pd.DataFrame) -> Figure:
             last[above] = row["score"]
             text = f"{row['option']} {row['score']:.2f}"
             axes.annotate(
-                text, (row["score"], place), (0, away if above else -away), textcoords="offset points", ha="center",
+                text, (row["score"], place), (0, away if above else -away), textcoords="offset points",
+                ha="center" if row["score"] > LABEL / 2 else "left",  # beside the names of the choices
                 va="bottom" if above else "top", fontsize=8,
             )  # fmt: skip
     axes.plot([], [], "|", color=pictures.GREY, ms=11, mew=1.6, label="without any knowledge")
     axes.set_yticks(range(len(choices)), choices)
-    axes.set(xlim=(0, 1.02), ylim=(len(choices) - 0.4, -0.6), xlabel="F1 (nerve cuff: macro F1)")
+    axes.set(xlim=(-0.02, 1.02), ylim=(len(choices) - 0.4, -0.6), xlabel="F1 (nerve cuff: macro F1)")
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     pictures.legend(drawn)

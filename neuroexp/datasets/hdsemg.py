@@ -43,11 +43,9 @@ def hdsemg(
             f"{name}: sampled at {recording.rate_hz:g} Hz, but dataset.rate_hz is {rate_hz:g}; "
             f"set dataset.rate_hz={recording.rate_hz:g} to count window and step in its samples"
         )
-    for unit, train in enumerate(recording.spike_trains, start=1):
-        if not len(train):
-            raise ValueError(
-                f"{name}: motor unit {unit} has no discharge; leave it out with recording.discard_units=[{unit}]"
-            )
+    silent = [place for place, train in enumerate(recording.spike_trains) if not len(train)]
+    if silent:
+        raise ValueError(recording.without_units(silent, ("has no discharge", "have no discharge")))
     for key, value in (("window", window), ("step", step), ("dataset.batch_size", batch_size)):
         if value < 1:
             raise ValueError(f"{key}={value} must be at least 1")

@@ -18,10 +18,12 @@ def read(
     crop: bool = False,
     discard_channels: Sequence[int] = (),
     discard_units: Sequence[int] = (),
+    force: bool = True,
 ) -> Recording:
     """Read one result; channels and motor units to leave out are numbered from 1, channels down the grid's columns.
 
     Channels that DEMUSE marks as discarded are left out as well. `crop` keeps only `startSIGInt` to `stopSIGInt` seconds.
+    Without `force` that is left out.
     Raises FileNotFoundError or ValueError, each with one sentence that names the file.
     """
     if not path:
@@ -31,6 +33,7 @@ def read(
     if absent:
         raise ValueError(
             f"{file.name}: no variable '{absent[0]}', so this is no DEMUSE result (found: {', '.join(sorted(file.contents))})"
+            + "; recording=otb reads exports of OTBioLab+" * ("Description" in file.contents)
         )
     rate_hz = _number(file, "fsamp")
     signal, grid = _signal(file)
@@ -40,10 +43,10 @@ def read(
     units = keep(len(pulses), discard_units, "motor unit", file.name) if pulses else ()
     trains = [pulses[unit] - 1 for unit in units]  # MATLAB counts from 1
     pnr = np.asarray(file.contents.get("PNR", [])).ravel()
-    force = _force(file, len(signal))
+    effort = _force(file, len(signal)) if force else None
     if crop:
         low, high = _interval(file, len(signal), rate_hz)
-        signal, force = signal[low:high], None if force is None else force[low:high]
+        signal, effort = signal[low:high], None if effort is None else effort[low:high]
         trains = [train[(train >= low) & (train < high)] - low for train in trains]
     return Recording(
         name=Path(file.name).stem,
@@ -53,7 +56,9 @@ def read(
         grid=without_channels(grid, channels),
         spike_trains=tuple(trains),
         pnr_db=tuple(float(pnr[unit]) for unit in units) if len(pnr) == len(pulses) else (),
-        force=force,
+        force=effort,
+        discarded_channels=tuple({*discard_channels, *marked}),
+        discarded_units=tuple(discard_units),
     )
 
 
@@ -104,7 +109,17 @@ def _pulses(file: MatFile) -> list[NDArray[np.int64]]:
     cells = list(pulses.ravel()) if pulses.dtype == object else [pulses]
     if pulses.size == 0:
         return []
-    return [np.sort(np.asarray(cell).ravel().astype(np.int64)) for cell in cells]
+    trains = []
+    for unit, cell in enumerate(cells, start=1):
+        train = np.asarray(cell, dtype=float).ravel()
+        wrong = train[~(np.isfinite(train) & (train == np.round(train)))]
+        if len(wrong):
+            raise ValueError(
+                f"{file.name}: 'MUPulses' of motor unit {unit} holds {wrong[0]:g}: pulses are whole numbers of samples, "
+                "from 1"
+            )
+        trains.append(np.sort(train.astype(np.int64)))
+    return trains
 
 
 def _force(file: MatFile, n_samples: int) -> NDArray[np.float32] | None:

@@ -86,7 +86,8 @@ def read(path: str | None, rate_hz: float = 30000, fill_channels: Sequence[int] 
             rate_hz=rate_hz,
             sha256=sha256,
             grid=GRID,
-            remedy="replace it by its neighbours with recording.fill_channels",
+            remedy="replace {} by neighbours with recording.fill_channels",
+            filled_channels=tuple(fill_channels),
         )
 
     return Session(name=folder.name, sha256=sha256, read=voltages)

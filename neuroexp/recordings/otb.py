@@ -24,19 +24,23 @@ GRID_13X5 = re.compile(r"GR0[48]MM1305")
 
 
 def read(
-    path: str, discard_channels: Sequence[int] = (), discard_units: Sequence[int] = (), missing: str = ""
+    path: str,
+    discard_channels: Sequence[int] = (),
+    discard_units: Sequence[int] = (),
+    force: bool = True,
+    missing: str = "",
 ) -> Recording:
     """Read one export; channels and motor units to leave out are numbered from 1 in the order of the file.
 
-    `missing` is what to advise when the file is not there. Raises FileNotFoundError or ValueError, each with one sentence
-    that names the file.
+    Without `force` that is left out too. `missing` is what to advise when the file is not there. Raises FileNotFoundError or
+    ValueError, each with one sentence that names the file.
     """
     file = load(path, missing)
     columns, rate_hz = _columns(file.name, file.contents)
     descriptions = _descriptions(file.name, file.contents, columns.shape[1])
     emg = [i for i, text in enumerate(descriptions) if CHANNEL.search(text)]
     spikes = [i for i, text in enumerate(descriptions) if SPIKES.search(text)]
-    force = [i for i, text in enumerate(descriptions) if FORCE.search(text)]
+    forces = [i for i, text in enumerate(descriptions) if FORCE.search(text)] if force else []
     if not emg:
         raise ValueError(f"{file.name}: no column is described as a channel in microvolts, such as '... (1)[uV]'")
     if not spikes:
@@ -60,7 +64,9 @@ def read(
         grid=None if grid is None else without_channels(grid, channels),
         spike_trains=tuple(trains),
         pnr_db=tuple(pnr_db),
-        force=np.ascontiguousarray(columns[:, force[0]], dtype=np.float32) if force else None,
+        force=np.ascontiguousarray(columns[:, forces[0]], dtype=np.float32) if forces else None,
+        discarded_channels=tuple(discard_channels),
+        discarded_units=tuple(discard_units),
     )
 
 
@@ -69,6 +75,7 @@ def _columns(name: str, contents: dict[str, NDArray[Any]]) -> tuple[NDArray[Any]
     if absent:
         raise ValueError(
             f"{name}: no variable '{absent[0]}', so this is no OTBioLab+ export (found: {_found(contents)})"
+            + "; recording=demuse reads DEMUSE's results" * ("MUPulses" in contents)
         )
     data = contents["Data"]
     while data.dtype == object and data.size == 1:
