@@ -75,6 +75,13 @@ def colours(levels: Iterable[object]) -> list[str]:
     return [COLOURS[name] if name in COLOURS else next(left) for name in names]
 
 
+def ordered(found: Iterable[str], first: Iterable[str]) -> list[str]:
+    """Return the networks that were found: those of a paper in its order, then everybody's own."""
+    names = set(found)
+    known = [name for name in first if name in names]
+    return known + sorted(names.difference(known))
+
+
 def figure(title: str, width: float, height: float, simulated: bool) -> Figure:
     """Return an empty figure; a simulated result says so in its title."""
     drawn = Figure(figsize=(width, height), layout="constrained")

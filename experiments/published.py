@@ -91,6 +91,6 @@ def _of(scores: pd.DataFrame, model: str, metric: str) -> pd.Series:
     """Return a network's values by recording, NaN left out; of all networks when none is named."""
     chosen = scores[scores["model"] == model] if model else scores
     keys = [name for name in RECORDINGS if name in chosen]
-    by_recording = chosen.groupby(keys)[metric].mean() if keys else chosen[metric].reset_index(drop=True)
+    by_recording = chosen.groupby(keys, dropna=False)[metric].mean() if keys else chosen[metric].reset_index(drop=True)
     values: pd.Series = by_recording.dropna()
     return values

@@ -1,6 +1,8 @@
 """neuroexp: experiments on decoding the peripheral nervous system (Hydra, PyTorch Lightning, MLflow)."""
 
+import sys
 from pathlib import Path
+from types import TracebackType
 
 __version__ = "0.1.0"
 
@@ -8,3 +10,15 @@ __version__ = "0.1.0"
 # top to the package's search path makes `pkg://neuroexp.conf` find it in both.
 if not (Path(__file__).parent / "conf").is_dir():
     __path__.append(str(Path(__file__).parent.parent))
+
+
+def _end(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Have Ctrl-C end a command in a word, wherever it is, its imports included."""
+    if issubclass(kind, KeyboardInterrupt):
+        print("stopped", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+if sys.argv[:1] == ["-m"]:  # a command, `python -m neuroexp...`, and nobody's notebook
+    sys.excepthook = _end

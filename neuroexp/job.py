@@ -276,6 +276,7 @@ def quiet() -> None:
     """Silence what Lightning and MLflow say about every job; the job's log keeps their warnings."""
     for name in (
         "pytorch_lightning.utilities.rank_zero",
+        "pytorch_lightning.trainer.connectors.checkpoint_connector",
         "lightning_fabric.utilities.seed",
         "pytorch_lightning.accelerators.cuda",
         "mlflow",

@@ -82,9 +82,8 @@ def main() -> None:
         seconds = whole("seconds", asked.words.get("seconds", "2"))
         with tempfile.TemporaryDirectory() as folder, display.working("reading the recording") as say:
             back = trained.load(asked)
-            say("exporting")
             forms = engines.forms(wanted)
-            files = export.write(back, Path(folder), forms, left_out=lambda why: print(why, file=sys.stderr))
+            files = export.write(back, Path(folder), forms, say=say, left_out=lambda why: print(why, file=sys.stderr))
             wanted = [name for name in wanted if name not in engines.EXPORTED or engines.form(name) in files]
             windows = trained.microvolts(back.fold, trained.evenly(back.fold.split.test, WINDOWS)).numpy()
             rows = measure(back, files, windows, wanted, threads, seconds, say)

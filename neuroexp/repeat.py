@@ -27,6 +27,8 @@ def main() -> None:
     recorded = asked.found
     with tempfile.TemporaryDirectory() as folder:
         result = again(OmegaConf.to_container(asked.config), recorded["name"], Path(folder))  # type: ignore[arg-type]
+    if result["status"] == "killed":
+        raise KeyboardInterrupt
     if result["status"] != "finished":
         sys.exit(f"{recorded['name']} {result['status']}: {result.get('error', '')}")
     others = differences(json.loads(recorded["environment.json"]), recorded["tags"])

@@ -104,9 +104,10 @@ def _held_out(group: Indices, events: Events, fold: int, seed: int, test: NDArra
         groups = rng.permutation(np.unique(group[mine]))
         n_test = 0 if test is not None else max(1, round(events.test_share * len(groups)))
         if len(groups) - n_test < N_FOLDS:
-            what = "CAPs" if len(np.unique(group)) == len(group) else "stimuli"
+            one, more = ("CAP", "CAPs") if len(np.unique(group)) == len(group) else ("stimulus", "stimuli")
             raise ValueError(
-                f"{events.classes[label]} has {len(groups)} {what}, too few for a test part of {n_test} and {N_FOLDS} folds"
+                f"{events.classes[label]} has {len(groups)} {one if len(groups) == 1 else more}, too few for a test part of "
+                f"{n_test} and {N_FOLDS} folds: record {n_test + N_FOLDS} or more"
             )
         part[mine & np.isin(group, groups[:n_test])] = 2
         part[mine & np.isin(group, groups[n_test:][fold::N_FOLDS])] = 1

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 
-from experiments import published
+from experiments import pictures, published
 from experiments.__main__ import artefacts
 from experiments.artefact import number, readable
 from experiments.cells import Cells, DifferError, per_recording, settings, values
@@ -139,6 +139,32 @@ def test_ours_stands_beside_the_published_number():
     assert list(found["difference"])[:3] == pytest.approx([-0.05, 0.2, 10])
     assert list(found["within_sd"]) == ["yes", "no", "", "", "", "", ""]
     assert list(found["n"]) == [2, 1, 2, 2, 2, 0, 0]
+
+
+def test_counts_that_need_no_recording_stand_beside_scores_that_do():
+    counts = [{"model": name, "window": 100, "cost/parameters": count} for name, count in (("a", 110), ("b", 200))]
+    scores = [{"model": "a", "window": 100, "recording.rat": rat, "test/f1": 0.8} for rat in (4, 5)]
+    fact = {
+        "where": "",
+        "window": 100,
+        "step": np.nan,
+        "condition": "",
+        "unit": "%",
+        "sd": np.nan,
+        "note": "",
+        "value": 0,
+    }
+    fact |= {"model": "a / b", "metric": "cost/parameters"}
+    found = published.beside(pd.DataFrame(scores + counts), pd.DataFrame([fact]))
+    assert found["ours"].tolist() == pytest.approx([-45])
+
+
+def test_a_network_of_ones_own_is_drawn_after_those_of_the_paper_in_a_colour_of_its_own():
+    assert pictures.ordered(["tiny", "engnet", "mobilescapenet", "tiny"], ("mobilescapenet", "escapenet", "engnet")) == [
+        "mobilescapenet", "engnet", "tiny",
+    ]  # fmt: skip
+    shades = pictures.colours(["mldrsnet", "mldcnn", "mtdcnn", "tiny", "small"])
+    assert len(set(shades)) == 5
 
 
 def test_differences_are_over_the_recordings_that_both_networks_have():

@@ -1,7 +1,9 @@
 """The plan of a sweep: the jobs that the sweep would have, what is finished of them, what the rest takes."""
 
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from conftest import SMALL
@@ -72,6 +74,16 @@ def test_a_plan_before_and_after_a_part_of_the_sweep(neuroexp, tmp_path):
     assert "4 jobs: 1 finished, 3 to do" in after.stdout
     assert "1 finished run" in after.stdout  # what step=50 took is known by now
     assert "4 jobs: 4 finished, 0 to do" not in after.stdout
+
+
+def test_ctrl_c_ends_a_command_in_a_word(tmp_path):
+    words = [sys.executable, "-m", "neuroexp.plan", "-m", "seed=range(4000)", "window=20,40,60"]
+    process = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    time.sleep(3)  # where ever it is by then
+    process.send_signal(signal.SIGINT)
+    out, errors = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGINT
+    assert (out, errors) == ("", "stopped\n")
 
 
 def test_runs_of_other_epochs_say_nothing_of_the_time():

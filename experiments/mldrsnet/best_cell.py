@@ -71,7 +71,7 @@ def _by_intensity(scores: pd.DataFrame, score: str, by: list[str], how: str) -> 
         for level, group in scores.groupby(column):
             rows[f"{level:g} % MVC"] = group.groupby("model")[score].agg(how)
     table = pd.DataFrame(rows).T
-    return table[[name for name in NETWORKS if name in table]]
+    return table[pictures.ordered(table, NETWORKS)]
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ def make(source: Source) -> Artefact:
     drawn = pictures.figure("Milliseconds per prediction (batch 1) over window", 6, 3.4, artefact.simulated)
     axes = drawn.subplots()
     by_window = table.pivot_table(index="window", columns="model", values="cost/ms_per_window")
-    pictures.lines(axes, by_window[[name for name in NETWORKS if name in by_window]])
+    pictures.lines(axes, by_window[pictures.ordered(by_window, NETWORKS)])
     axes.axhline(5.39, color=pictures.GREY, lw=1, ls="--")
     axes.text(0, 5.39, "ML-DRSNet as published, RTX 3090", va="bottom", fontsize=8, color="#555555")
     axes.axhline(10 / 2.048, color=pictures.GREY, lw=1, ls=":")

@@ -25,7 +25,7 @@ def make(source: Source) -> Artefact:
         return artefact
     summary = cells.summary((*SCORES, "baseline/f1_all_positive", "data/test_windows_overlapping_train"))
     artefact.tables["cells"] = summary
-    networks = [name for name in NETWORKS if name in set(summary["model"])]
+    networks = pictures.ordered(summary["model"], NETWORKS)
     title = "Scores over window and step, mean ± standard deviation over recordings, published best cell framed"
     drawn = pictures.figure(title, 3.4 * len(networks) + 0.4, 9.5, artefact.simulated)
     panels = drawn.subplots(len(SCORES), len(networks), squeeze=False)

@@ -24,7 +24,7 @@ def make(source: Source) -> Artefact:
         return artefact
     artefact.tables["classes"] = cells.summary(SCORES)
     scores = cells.scores
-    networks = [name for name in NETWORKS if name in set(scores["model"])]
+    networks = pictures.ordered(scores["model"], NETWORKS)
     if "recording.rat" in scores:
         drawn = pictures.figure("F1 per class and rat (Fig. 6)", 2.9 * len(networks) + 0.6, 3.2, artefact.simulated)
         for axes, network in zip(drawn.subplots(1, len(networks), squeeze=False)[0], networks, strict=True):

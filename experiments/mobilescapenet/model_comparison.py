@@ -28,7 +28,7 @@ def make(source: Source) -> Artefact:
     drawn = pictures.figure(artefact.title, 7, 3, artefact.simulated)
     axes = drawn.subplots()
     groups = cells.scores.groupby("model")[list(SCORES)]
-    order = [name for name in NETWORKS if name in groups.groups]
+    order = pictures.ordered(groups.groups, NETWORKS)
     means, spreads = (
         table.loc[order].T.rename(lambda name: name.rpartition("/")[2]) for table in (groups.mean(), groups.std())
     )

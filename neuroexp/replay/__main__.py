@@ -7,7 +7,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from neuroexp import engines, export, trained
+from neuroexp import display, engines, export, trained
 from neuroexp.decoder import Spec
 from neuroexp.engines import Predict
 from neuroexp.replay import report
@@ -31,7 +31,8 @@ def main() -> None:
     try:
         with tempfile.TemporaryDirectory() as files:
             exported = any(word.startswith("decoder=") for word in others)
-            play = _exported(others, changes) if exported else _run(others, changes, Path(files))
+            with display.working("reading the decoder"):
+                play = _exported(others, changes) if exported else _run(others, changes, Path(files))
             place = folder(play.spec, play.source, play.chosen)
             summary = replay(play.spec, play.source, play.chosen, play.engine, place)
     except ValueError as error:
