@@ -7,10 +7,10 @@ from functools import cache
 import pandas as pd
 import torch
 from hydra import compose, initialize_config_module
-from hydra.utils import instantiate
+from omegaconf import OmegaConf
 from torch import nn
 
-from neuroexp import operations
+from neuroexp import operations, trust
 
 
 @cache
@@ -20,7 +20,8 @@ def build(model: str, n_channels: int = 56, window: int = 100, n_outputs: int = 
         group, _, setting = model.partition(" ")
         words = [f"dataset={dataset}", f"model={group}", *([setting] if setting else [])]
         cfg = compose("config", words)
-    network: nn.Module = instantiate(cfg.model, n_channels=n_channels, window=window, n_outputs=n_outputs)
+    settings = OmegaConf.to_container(cfg.model, resolve=True)
+    network: nn.Module = trust.build(settings, n_channels=n_channels, window=window, n_outputs=n_outputs)
     return network
 
 

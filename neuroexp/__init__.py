@@ -22,3 +22,6 @@ def _end(kind: type[BaseException], error: BaseException, trace: TracebackType |
 
 if sys.argv[:1] == ["-m"]:  # a command, `python -m neuroexp...`, and nobody's notebook
     sys.excepthook = _end
+    # Python would import from the working folder first, whatever lies there; `trusted=[...]` puts it back, last
+    if not sys.flags.safe_path and Path(sys.path[0]) != Path(__file__).parent.parent:
+        del sys.path[0]

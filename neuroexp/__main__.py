@@ -12,7 +12,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from neuroexp import dispatch, display, launch, mistakes, rays, usage
+from neuroexp import dispatch, display, launch, loader, mistakes, rays, trust, usage
 
 
 def main() -> None:
@@ -24,6 +24,11 @@ def main() -> None:
         sys.argv.remove("-m")
         sys.argv.insert(1, "-m")
     launch.begin()
+    try:
+        trust.begin(sys.argv[1:])
+    except ValueError as error:
+        sys.exit(str(error))
+    loader.install()
     code = 0
     wanted = "HYDRA_FULL_ERROR" in os.environ
     os.environ["HYDRA_FULL_ERROR"] = "1"  # has Hydra raise what it would print

@@ -9,12 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hydra.errors import HydraException, InstantiationException
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
+from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from neuroexp import budget, display, launch, mistakes, operations, plan, targets
+from neuroexp import budget, display, launch, loader, mistakes, operations, plan, trust
 from neuroexp.devices import Device, devices
 from neuroexp.job import Job, quiet, sentence
 from neuroexp.typecheck import whole
@@ -62,9 +60,11 @@ def main() -> None:
     launch.begin()
     quiet()
     try:
+        trust.begin(words)
+        loader.install()
         with display.working("reading the recording, counting"):
             columns = compute(words)
-    except (InstantiationException, ValueError, FileNotFoundError) as error:
+    except (ValueError, FileNotFoundError) as error:
         sys.exit(sentence(error))
     except (HydraException, OmegaConfBaseException) as error:
         sys.exit(mistakes.sentence(error))
@@ -88,7 +88,7 @@ def compute(words: Sequence[str]) -> list[Column]:
     columns = []
     for job in jobs.values():
         for name in ("model",) if shape else ("dataset", "model"):  # the trainer's packages take seconds to import
-            targets.check(job.config[name], name, job.config["trusted"])
+            trust.check(job.config[name], job.trusted, name)
         key = json.dumps(job.config["dataset"], sort_keys=True)
         if key not in read:
             read[key] = _typed(job, shape) if shape else _recorded(job)
@@ -107,7 +107,7 @@ def _typed(job: Job, shape: Mapping[str, int]) -> Setting:
 
 def _recorded(job: Job) -> Setting:
     """Read the recording as a run would."""
-    fold = instantiate(OmegaConf.create(job.config).dataset)
+    fold = trust.build(job.config["dataset"], job.trusted)
     words = f"{fold.source.name}: {fold.shape['n_channels']} channels, {fold.shape['n_outputs']} outputs"
     return Setting(fold.shape, fold.decisions_hz, words, _follows(job, fold.decisions_hz))
 
@@ -124,7 +124,7 @@ def _follows(job: Job, decisions_hz: float | None) -> str:
 def _column(job: Job, setting: Setting) -> Column:
     import torch  # noqa: PLC0415 - a second to import, after the words are understood
 
-    network = instantiate(OmegaConf.create(job.config).model, **setting.shape)
+    network = trust.build(job.config["model"], job.trusted, **setting.shape)
     window = torch.zeros(1, setting.shape["n_channels"], setting.shape["window"])
     allowed = budget.read(job.config["budget"])
     costs = operations.costs(network, window)

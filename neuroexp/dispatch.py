@@ -14,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from neuroexp import budget, display, launch, provenance
+from neuroexp import budget, display, launch, provenance, trust
 from neuroexp.job import Job, Result, quiet, run, sentence
 from neuroexp.worker import Worker
 
@@ -151,8 +151,15 @@ def worker() -> Worker:
 
 
 def describe(cfg: DictConfig) -> Job:
-    """Return the job of a configuration as plain values."""
+    """Return the job of a configuration as plain values, resolved once and for all.
+
+    Raises ValueError when it names a callable that it may not name, or trusts a module that was not typed.
+    """
     hydra_config = HydraConfig.get()
+    config = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(config, dict)
+    trusted = trust.check_trust(config["trusted"])
+    trust.check_names(config, trusted)
     choices = hydra_config.runtime.choices
     shown = {
         name: choices[name] for name in ("dataset", "recording", "model", "split", "label", "trainer", "optimizer")
@@ -163,7 +170,7 @@ def describe(cfg: DictConfig) -> Job:
     shown = typed() | shown
     sweeping = hydra_config.mode == RunMode.MULTIRUN
     return Job(
-        config=OmegaConf.to_container(cfg, resolve=True),  # type: ignore[arg-type]
+        config=config,  # type: ignore[arg-type]
         number=hydra_config.job.num if sweeping else 0,
         name=title(cfg),
         launch=launch.name(),
@@ -172,6 +179,7 @@ def describe(cfg: DictConfig) -> Job:
         logging=OmegaConf.to_container(hydra_config.job_logging, resolve=True),  # type: ignore[arg-type]
         bar=not sweeping or cfg.verbose,
         parallel=hydra_config.launcher._target_.endswith((".JoblibLauncher", ".RayLauncher")),
+        trusted=trusted,
     )
 
 

@@ -12,10 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hydra.errors import InstantiationException
-from omegaconf import OmegaConf
-
-from neuroexp import provenance, targets
+from neuroexp import provenance, resolved, trust
 from neuroexp.ledger import Cell, Record, claimed, discard
 
 if TYPE_CHECKING:
@@ -41,6 +38,7 @@ class Job:
     logging: dict[str, Any]  # Hydra's, of this job
     bar: bool  # one over the epochs
     parallel: bool  # other jobs run on this machine at the same time, and share its GPUs
+    trusted: tuple[str, ...] = ()  # modules whose callables its configuration may name, as they were typed
 
     @property
     def folder(self) -> Path:
@@ -62,7 +60,7 @@ def run(job: Job, started: Callable[[str], None] = lambda run_id: None) -> Resul
     quiet()
     result: Result = {"status": "failed", "scores": {}}
     try:
-        targets.check(job.config, "", job.config["trusted"])
+        trust.check(job.config, job.trusted)
         _run(job, result, started)
     except BaseException as error:
         if "run_id" not in result:  # else it is in the log already, and with it in the run
@@ -70,7 +68,7 @@ def run(job: Job, started: Callable[[str], None] = lambda run_id: None) -> Resul
         if interrupted(error):
             result["status"] = "killed"
         else:
-            foreseen = isinstance(_cause(error), ValueError | FileNotFoundError)
+            foreseen = isinstance(error, ValueError | FileNotFoundError)
             result |= {"status": "failed", "error": sentence(error), "foreseen": foreseen}
     return result
 
@@ -99,7 +97,7 @@ def _run(job: Job, result: Result, started: Callable[[str], None]) -> None:
             result["run_id"] = run.run_id
             started(run.run_id)
         try:
-            run.text(OmegaConf.to_yaml(job.config), "config.yaml")
+            run.text(resolved.text(job.config), "config.yaml")
             scores = train(job, run, cell)
         except BaseException as error:
             killed = interrupted(error)
@@ -260,16 +258,9 @@ def interrupted(error: BaseException) -> bool:
 
 def sentence(error: BaseException) -> str:
     """Return what went wrong in one line: the message of an error that was foreseen, else with the error's type."""
-    error = _cause(error)
     message = " ".join(str(error).split()) or type(error).__name__
     foreseen = isinstance(error, ValueError | FileNotFoundError)
     return message if foreseen else f"{type(error).__name__}: {message}"
-
-
-def _cause(error: BaseException) -> BaseException:
-    while isinstance(error, InstantiationException) and error.__cause__ is not None:
-        error = error.__cause__
-    return error
 
 
 def quiet() -> None:

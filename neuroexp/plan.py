@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from tqdm import tqdm
 
-from neuroexp import dispatch, display, launch, mistakes, provenance, targets
+from neuroexp import dispatch, display, launch, loader, mistakes, provenance, trust
 from neuroexp.job import Job, quiet, sentence
 from neuroexp.ledger import Cell
 
@@ -53,6 +53,8 @@ def main() -> None:
     words = typed(sys.argv[1:])
     quiet()
     try:
+        trust.begin(sys.argv[1:])
+        loader.install()
         jobs = [(job, provenance.configuration_key(job.config)) for job in composed(words)]
         done = finished(jobs)
         report(jobs, done)
@@ -206,7 +208,7 @@ def calibrated(job: Job, measured: dict[tuple[str, ...], tuple[int, dict[str, fl
     alike = (*(value for name, value in zip(KIND, _kind(job), strict=True) if name != "step"),)
     step = config["step"] or 1
     if alike not in measured:
-        targets.check(config, "", config["trusted"])
+        trust.check(config, job.trusted)
         measured[alike] = step, calibrate(job)
     reference, took = measured[alike]
     seconds = took["setup_s"] + took["training_s"] * reference / step

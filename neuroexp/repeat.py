@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from neuroexp import display, provenance, trained
 from neuroexp.job import Job, run
 
@@ -26,7 +24,7 @@ def main() -> None:
     asked = trained.asked(sys.argv[1:], USAGE, free=True)
     recorded = asked.found
     with tempfile.TemporaryDirectory() as folder:
-        result = again(OmegaConf.to_container(asked.config), recorded["name"], Path(folder))  # type: ignore[arg-type]
+        result = again(dict(asked.config), recorded["name"], Path(folder), asked.trusted)
     if result["status"] == "killed":
         raise KeyboardInterrupt
     if result["status"] != "finished":
@@ -35,10 +33,10 @@ def main() -> None:
     sys.exit(report(recorded["name"], recorded["metrics"], result["scores"], others))
 
 
-def again(config: dict[str, Any], name: str, folder: Path) -> dict[str, Any]:
+def again(config: dict[str, Any], name: str, folder: Path, trusted: tuple[str, ...] = ()) -> dict[str, Any]:
     """Do the job of a recorded configuration in a store of its own, so that it is neither found finished nor recorded."""
     config["output"] = str(folder)
-    config["trainer"]["default_root_dir"] = str(folder)
+    config["trainer"] = config["trainer"] | {"default_root_dir": str(folder)}
     config["tracking"] = {
         "uri": f"sqlite:///{folder}/mlflow.db", "artifacts": str(folder / "artifacts"), "ledger": str(folder / "cells"),
     }  # fmt: skip
@@ -46,7 +44,7 @@ def again(config: dict[str, Any], name: str, folder: Path) -> dict[str, Any]:
     settings = {"version": 1, "disable_existing_loggers": False, "handlers": handlers}
     settings["root"] = {"level": "INFO", "handlers": ["file"]}
     logging.config.dictConfig(settings)
-    job = Job(config, 0, name, "repeat", {}, (), settings, bar=True, parallel=False)
+    job = Job(config, 0, name, "repeat", {}, (), settings, bar=True, parallel=False, trusted=trusted)
     return run(job)
 
 

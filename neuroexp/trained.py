@@ -12,13 +12,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from hydra.utils import instantiate
 from numpy.typing import NDArray
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
 
-from neuroexp import mistakes, provenance, targets
+from neuroexp import mistakes, provenance, resolved, trust
 from neuroexp.decoder import Decoder, Spec
 from neuroexp.fold import Fold
 from neuroexp.job import quiet, sentence
@@ -31,8 +30,9 @@ class Asked:
     run_id: str
     uri: str
     found: Mapping[str, Any]  # what `recorded.read` returns
-    config: DictConfig  # with what the command line changes
+    config: Mapping[str, Any]  # resolved, with what the command line changes
     words: Mapping[str, str]  # those that are the command's own
+    trusted: tuple[str, ...]  # modules whose code may run, as typed: a run's own configuration is not asked
 
 
 @dataclass(frozen=True)
@@ -73,26 +73,34 @@ def ask(words: Sequence[str], usage: str, own: Sequence[str] = (), free: bool = 
         raise ValueError(f"{wrong[0]} is no setting: settings are typed as name=value\n{usage}")
     if "run_id" not in pairs:
         raise ValueError(usage)
+    trust.begin(words)
     try:
         settings = [word for word in words if word.partition("=")[0] not in ("run_id", *own)]
-        changes = OmegaConf.from_dotlist(settings)
+        changes = plain(settings)
         default = f"sqlite:///{Path.cwd()}/outputs/mlflow.db"
-        uri = str(OmegaConf.select(changes, "tracking.uri") or os.environ.get("MLFLOW_TRACKING_URI", default))
-        quiet()
-        found = recorded.read(uri, pairs["run_id"])
-        config = OmegaConf.create(found["config.yaml"])
-        _check(settings, config, own, free)
-        config = OmegaConf.merge(config, changes)
-        assert isinstance(config, DictConfig)
-        for group in ("dataset", "task"):  # a run records values, and a change of one must reach where it is used
-            for name in set(config[group]) & set(config):
-                config[group][name] = config[name]
-    except OmegaConfBaseException as error:
+        uri = str(changes.get("tracking", {}).get("uri") or os.environ.get("MLFLOW_TRACKING_URI", default))
+    except (OmegaConfBaseException, AttributeError) as error:
         raise ValueError(str(error)) from None
-    return Asked(found["run_id"], uri, found, config, {name: pairs[name] for name in own if name in pairs})
+    quiet()
+    found = recorded.read(uri, pairs["run_id"])
+    try:
+        config = resolved.read(found["config.yaml"])
+    except ValueError as error:
+        raise ValueError(f"config.yaml of run {found['run_id']} is not a run's configuration: {error}") from None
+    _check(settings, config, own, free)
+    config = resolved.merged(config, changes)
+    for group in ("dataset", "task"):  # a run records values, and a change of one must reach where it is used
+        config[group] = config[group] | {name: config[name] for name in set(config[group]) & set(config)}
+    mine = {name: pairs[name] for name in own if name in pairs}
+    return Asked(found["run_id"], uri, found, config, mine, trust.trusted(words))
 
 
-def _check(settings: Sequence[str], config: Any, own: Sequence[str], free: bool) -> None:
+def plain(words: Sequence[str]) -> dict[str, Any]:
+    """Return words of a command line, `name.name=value`, as nested plain values."""
+    return OmegaConf.to_container(OmegaConf.from_dotlist(list(words)), resolve=True)  # type: ignore[return-value]
+
+
+def _check(settings: Sequence[str], config: Mapping[str, Any], own: Sequence[str], free: bool) -> None:
     """Raise ValueError for a setting that the run does not have (nothing would heed it) or on which its scores depend.
 
     A recording may have moved: whether it is the run's own is seen when it is read.
@@ -101,19 +109,27 @@ def _check(settings: Sequence[str], config: Any, own: Sequence[str], free: bool)
     for word in settings:
         name, _, value = word.partition("=")
         parent, _, key = name.rpartition(".")
-        node = OmegaConf.select(config, parent) if parent else config
-        known = {str(entry) for entry in node} if isinstance(node, DictConfig) else set()
+        node = _at(config, parent)
+        known = {str(entry) for entry in node} if isinstance(node, Mapping) else set()
         if name != "tracking.uri" and key not in known:
             known = known - {"_target_"} if parent else known - fixed | {"run_id", *own}
             raise ValueError(f"{name} is no setting{f' of {parent}' if parent else ''}{mistakes.valid(key, known)}")
         if name.partition(".")[0] in fixed:
-            then = OmegaConf.select(config, name)
-            if isinstance(then, DictConfig):
+            then = _at(config, name)
+            if isinstance(then, Mapping):
                 then = str(then.get("_target_", "settings of its own")).rpartition(".")[2]
             raise ValueError(
                 f"{name}={value}: the run was trained with {then}, and its network knows nothing else; "
                 "only a recording that has moved and where things are can be named here"
             )
+
+
+def _at(config: Mapping[str, Any], key: str) -> Any:
+    """Return the value at a dotted key; None where there is none."""
+    found: Any = config
+    for part in key.split(".") if key else ():
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return found
 
 
 def load(asked: Asked) -> Trained:
@@ -124,13 +140,11 @@ def load(asked: Asked) -> Trained:
     from neuroexp.recorded import download  # noqa: PLC0415 - a second to import
 
     cfg = asked.config
-    plain = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(plain, dict)
-    targets.check(plain, "", list(cfg.trusted))
+    trust.check(cfg, asked.trusted)
     try:
-        fold = instantiate(cfg.dataset)
-        model = instantiate(cfg.model, **fold.shape)
-        task = instantiate(cfg.task, _partial_=True)(model=model)
+        fold = trust.build(cfg["dataset"], asked.trusted)
+        model = trust.build(cfg["model"], asked.trusted, **fold.shape)
+        task = trust.build(cfg["task"], asked.trusted, model=model)
     except Exception as error:
         raise ValueError(sentence(error)) from error
     split = provenance.digest_of(fold.split.train, fold.split.validation, fold.split.test)
@@ -152,15 +166,15 @@ def load(asked: Asked) -> Trained:
         name=name,
         run_id=asked.run_id,
         recording=fold.source.name,
-        dataset=cfg.dataset._target_.rpartition(".")[2],
+        dataset=cfg["dataset"]["_target_"].rpartition(".")[2],
         outputs=tuple(task.outputs(fold)),
         threshold=getattr(task, "threshold", 0.5),
         rate_hz=float(fold.source.rate_hz),
         n_channels=fold.signal.shape[1],
         window=fold.window,
-        step=cfg.step,
+        step=cfg["step"],
         preparation=fold.preparation,
-        label=cfg.label._target_.rpartition("label_")[2],
+        label=cfg["label"]["_target_"].rpartition("label_")[2],
         digest=asked.found["digest"],
     )
     return Trained(asked, fold, decoder, spec)

@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from hydra.utils import instantiate
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
-from omegaconf import OmegaConf
 from pytorch_lightning import Callback, Trainer, seed_everything
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-from neuroexp import budget, memory, operations, provenance
+from neuroexp import budget, memory, operations, provenance, trust
 from neuroexp.callbacks import EpochBar, Epochs, Progress, Resume
 
 if TYPE_CHECKING:
@@ -34,28 +32,28 @@ def train(job: Job, run: Run, cell: Cell) -> dict[str, float]:
 
     The checkpoints stay in the cell's folder. Raises ValueError for what its configuration or data make impossible.
     """
-    cfg = OmegaConf.create(job.config)
+    cfg = job.config
     began = time.perf_counter()
     memory.reset_peak()
-    seed_everything(cfg.seed, verbose=False)
-    fold = instantiate(cfg.dataset)
+    seed_everything(cfg["seed"], verbose=False)
+    fold = trust.build(cfg["dataset"], job.trusted)
     run.dataset(fold.source.name, fold.source.sha256, fold.facts)
     run.tags({"neuroexp.split": provenance.digest_of(fold.split.train, fold.split.validation, fold.split.test)})
-    model = instantiate(cfg.model, **fold.shape)
-    task = instantiate(cfg.task, _partial_=True)(model=model)
+    model = trust.build(cfg["model"], job.trusted, **fold.shape)
+    task = trust.build(cfg["task"], job.trusted, model=model)
     task.train_rate = fold.labels[fold.split.train].mean(dim=0)
 
     log.info("%s: %s, %s", fold.source.name, fold.shape, fold.facts)
     log.info("%s", model)
 
-    epochs, resume = Epochs(run.metrics), Resume(cell.last, cfg.checkpoint_s)
+    epochs, resume = Epochs(run.metrics), Resume(cell.last, cfg["checkpoint_s"])
     ready = time.perf_counter()
-    trainer = _trainer(job, cfg, cell, [epochs, Progress(job.folder), EpochBar(job.name, job.bar), resume])
+    trainer = _trainer(job, cell, [epochs, Progress(job.folder), EpochBar(job.name, job.bar), resume])
     last = _checkpoint(cell)
     with memory.kept():
         trainer.fit(task, datamodule=fold, ckpt_path=last, weights_only=True if last else None)
     if not epochs.history:
-        raise ValueError(f"trainer.max_epochs={cfg.trainer.max_epochs} trains nothing")
+        raise ValueError(f"trainer.max_epochs={cfg['trainer']['max_epochs']} trains nothing")
     best = Path(trainer.checkpoint_callback.best_model_path)  # type: ignore[union-attr]
     if not best.is_file():
         raise ValueError("the validation loss was never a number: lower optimizer.lr")
@@ -105,8 +103,9 @@ def _selected(trainer: Trainer, history: list[dict[str, float]]) -> dict[str, fl
     return {f"selected/{name}": value for name, value in (scores | {"epoch": chosen["epoch"] + 1}).items()}
 
 
-def _trainer(job: Job, cfg: Any, cell: Cell, ours: list[Any]) -> Trainer:
-    build = instantiate(cfg.trainer, _partial_=True)
+def _trainer(job: Job, cell: Cell, ours: list[Any]) -> Trainer:
+    settings = job.config["trainer"]
+    build = trust.build(settings | {"_partial_": True}, job.trusted)
     callbacks = [callback for callback in build.keywords["callbacks"].values() if callback is not None]
     for callback in callbacks:
         if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
@@ -114,7 +113,7 @@ def _trainer(job: Job, cfg: Any, cell: Cell, ours: list[Any]) -> Trainer:
     # under Slurm Lightning would take the scheduler's signals, which are the launcher's
     words: dict[str, Any] = {"callbacks": [*callbacks, *ours], "plugins": [LightningEnvironment()]}
     devices = torch.cuda.device_count()
-    if job.parallel and devices > 1 and cfg.trainer.accelerator in ("auto", "gpu", "cuda"):
+    if job.parallel and devices > 1 and settings["accelerator"] in ("auto", "gpu", "cuda"):
         words["devices"] = [job.number % devices]  # one each, in turn
     trainer: Trainer = build(**words)
     return trainer
@@ -158,19 +157,19 @@ def calibrate(job: Job, seconds: float = 3.0) -> dict[str, float]:
 
     Measured over a few `seconds` of training steps and one validation; nothing is kept.
     """
-    cfg = OmegaConf.create(job.config)
+    cfg = job.config
     memory.reset_peak()
     began = time.perf_counter()
-    seed_everything(cfg.seed, verbose=False)
-    fold = instantiate(cfg.dataset)
-    model = instantiate(cfg.model, **fold.shape)
-    task = instantiate(cfg.task, _partial_=True)(model=model)
+    seed_everything(cfg["seed"], verbose=False)
+    fold = trust.build(cfg["dataset"], job.trusted)
+    model = trust.build(cfg["model"], job.trusted, **fold.shape)
+    task = trust.build(cfg["task"], job.trusted, model=model)
     task.train_rate = fold.labels[fold.split.train].mean(dim=0)
     setup_s = time.perf_counter() - began
     clock = _Clock(seconds)
     words: dict[str, Any] = {"max_epochs": 1, "callbacks": [clock], "limit_val_batches": 0}
     words |= {"enable_checkpointing": False, "plugins": [LightningEnvironment()]}
-    trainer: Trainer = instantiate(cfg.trainer, _partial_=True)(**words)
+    trainer: Trainer = trust.build(cfg["trainer"] | {"_partial_": True}, job.trusted)(**words)
     with memory.kept():
         trainer.fit(task, datamodule=fold)
         began = time.perf_counter()
@@ -179,7 +178,7 @@ def calibrate(job: Job, seconds: float = 3.0) -> dict[str, float]:
     epoch_s = clock.step_s * len(fold.train_dataloader()) + validation_s
     return {
         "setup_s": setup_s,
-        "training_s": epoch_s * cfg.trainer.max_epochs + validation_s,
+        "training_s": epoch_s * cfg["trainer"]["max_epochs"] + validation_s,
         "memory_mb": memory.peak_mb(),
         "weights_mb": operations.parameters(model) * 4e-6,
     }

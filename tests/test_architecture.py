@@ -21,7 +21,19 @@ OURS = {
     "operations": set(),
     "devices": set(),
     "budget": {"devices"},
-    "cost": {"budget", "devices", "display", "job", "launch", "mistakes", "operations", "plan", "targets", "typecheck"},
+    "cost": {
+        "budget",
+        "devices",
+        "display",
+        "job",
+        "launch",
+        "loader",
+        "mistakes",
+        "operations",
+        "plan",
+        "trust",
+        "typecheck",
+    },
     "matfile": set(),
     "fetch": set(),
     "callbacks": set(),
@@ -32,8 +44,19 @@ OURS = {
     "display": {"launch"},
     "ledger": set(),
     "record": {"tracking"},
-    "job": {"ledger", "provenance", "record", "targets", "tracking", "training"},
-    "training": {"budget", "callbacks", "job", "ledger", "memory", "operations", "plots", "provenance", "record"},
+    "job": {"ledger", "provenance", "record", "resolved", "tracking", "training", "trust"},
+    "training": {
+        "budget",
+        "callbacks",
+        "job",
+        "ledger",
+        "memory",
+        "operations",
+        "plots",
+        "provenance",
+        "record",
+        "trust",
+    },
     "worker": {"job"},
     "provenance": {"__version__"},
     "typecheck": set(),
@@ -48,21 +71,24 @@ OURS = {
     "recordings": {"recording", "recordings", "cuff", "signals", "matfile"},
     "datasets": {"recording", "cuff", "preparation", "signals", "segments", "splits", "fold"},
     "tasks": {"scores", "plots"},
-    "dispatch": {"budget", "display", "job", "launch", "provenance", "tracking", "worker"},
+    "dispatch": {"budget", "display", "job", "launch", "provenance", "tracking", "trust", "worker"},
     "plan": {
         "dispatch",
         "display",
         "job",
         "launch",
         "ledger",
+        "loader",
         "mistakes",
         "provenance",
-        "targets",
         "tracking",
         "training",
+        "trust",
     },
     "mistakes": {"usage"},
-    "targets": {"typecheck"},
+    "trust": {"mistakes", "typecheck"},
+    "loader": {"trust"},
+    "resolved": set(),
     "replay": {
         "replay",
         "cuff",
@@ -74,10 +100,11 @@ OURS = {
         "onnxfile",
         "plots",
         "recording",
+        "resolved",
         "scores",
         "signals",
-        "targets",
         "trained",
+        "trust",
         "typecheck",
     },
     "repeat": {"display", "job", "provenance", "trained"},
@@ -112,40 +139,26 @@ OURS = {
         "trained",
         "typecheck",
     },
-    "trained": {"decoder", "fold", "job", "mistakes", "provenance", "recorded", "targets", "tracking"},
+    "trained": {
+        "decoder",
+        "fold",
+        "job",
+        "mistakes",
+        "provenance",
+        "recorded",
+        "resolved",
+        "tracking",
+        "trust",
+    },
     "sync": {"job", "ledger", "tracking"},
     "status": {"display", "launch", "ledger"},
     "usage": set(),
-    "__main__": {"dispatch", "display", "launch", "mistakes", "rays", "usage"},
+    "__main__": {"dispatch", "display", "launch", "loader", "mistakes", "rays", "trust", "usage"},
 }
 # library -> the only places that know it
 LIBRARIES = {
-    "hydra": {
-        "__main__",
-        "cost",
-        "dispatch",
-        "plan",
-        "launch",
-        "job",
-        "mistakes",
-        "replay",
-        "targets",
-        "trained",
-        "training",
-    },
-    "omegaconf": {
-        "__main__",
-        "cost",
-        "dispatch",
-        "launch",
-        "plan",
-        "job",
-        "mistakes",
-        "repeat",
-        "replay",
-        "trained",
-        "training",
-    },
+    "hydra": {"__main__", "cost", "dispatch", "plan", "launch", "loader", "mistakes"},
+    "omegaconf": {"__main__", "cost", "dispatch", "launch", "loader", "plan", "mistakes", "replay", "trained"},
     "mlflow": {"tracking", "recorded", "served"},
     "pytorch_lightning": {"training", "fold", "tasks", "callbacks"},
     "matplotlib": {"plots", "replay", "tasks"},
@@ -178,6 +191,7 @@ def test_imports_follow_the_design(path):
             assert place in LIBRARIES[first], f"{place} imports {name}"
 
 
+READING = {"__version__", "budget", "devices", "display", "operations", "provenance", "tracking", "trust"}
 EXPERIMENTS = sorted((ROOT / "experiments").rglob("*.py"))
 
 
@@ -186,9 +200,7 @@ def test_experiments_read_runs_back_and_train_nothing(path):
     for name in imports(path):
         first, *rest = name.split(".")
         if first == "neuroexp" and rest:
-            assert rest[0] in {"__version__", "budget", "devices", "display", "operations", "provenance", "tracking"}, (
-                f"{path} imports {name}"
-            )
+            assert rest[0] in READING, f"{path} imports {name}"
         assert first not in {"mlflow", "pytorch_lightning"}, f"{path} imports {name}"
 
 

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
 from typing import Any
 
 import numpy as np
-from hydra.utils import instantiate
 from numpy.typing import NDArray
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from neuroexp import targets
+from neuroexp import resolved, trust
 from neuroexp.cuff import Session
 from neuroexp.decoder import Spec
 from neuroexp.job import sentence
 from neuroexp.recording import Recording, broken_allowed
-from neuroexp.trained import Asked, Trained
+from neuroexp.trained import Asked, Trained, plain
+
+Settings = Mapping[str, Any]  # of a recording: what reads it, and with what
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Source:
         return self.name + " (simulated)" * (self.simulated and "simulated" not in self.name)
 
 
-def chosen(asked: Asked, changes: Sequence[str]) -> tuple[Asked, DictConfig | None]:
+def chosen(asked: Asked, changes: Sequence[str]) -> tuple[Asked, Settings | None]:
     """Return the run, and the recording that `changes` name in place of its own: None when it is that one, perhaps moved.
 
     `changes` are words of a command line, `recording=NAME` or `recording.SETTING=VALUE`. Raises ValueError for a name or
@@ -48,64 +49,66 @@ def chosen(asked: Asked, changes: Sequence[str]) -> tuple[Asked, DictConfig | No
     """
     if not changes:
         return asked, None
-    config = asked.config.copy()
-    recording = _changed(config, changes)
-    if getattr(_instance(recording), "sha256", "")[:16] == asked.found["digest"]:
-        config.recording = config.dataset.recording = recording
+    config = dict(asked.config)
+    recording = _changed(config["recording"], changes, str(config.get("data")), asked.trusted)
+    if getattr(_instance(recording, asked.trusted), "sha256", "")[:16] == asked.found["digest"]:
+        config |= {"recording": recording, "dataset": config["dataset"] | {"recording": recording}}
         return dataclasses.replace(asked, config=config), None
     return asked, recording
 
 
-def named(changes: Sequence[str]) -> DictConfig:
+def named(changes: Sequence[str]) -> Settings:
     """Return the recording that `changes` name, for a decoder without its run; raises ValueError as `chosen` does."""
     if not any(word.startswith("recording=") for word in changes):
         raise ValueError(
             "a decoder alone knows no recording: name one with recording=NAME, or a stream with input=lsl:NAME"
         )
-    here = {"data": os.environ.get("NEUROEXP_DATA", "data"), "trusted": [], "recording": {}}
-    return _changed(OmegaConf.create(here), changes)
+    return _changed({}, changes, os.environ.get("NEUROEXP_DATA", "data"))
 
 
-def _changed(config: DictConfig, changes: Sequence[str]) -> DictConfig:
+def _changed(recording: Settings, changes: Sequence[str], data: str, trusted: Sequence[str] = ()) -> Settings:
+    """Return a recording's settings, or those of the one that is named, with what else is typed."""
     try:
-        dots = OmegaConf.from_dotlist([word for word in changes if word.startswith("recording.")]).get("recording", {})
-        for word in changes:
-            if word.startswith("recording="):
-                config.recording = _named(word.partition("=")[2])
-        unknown = [str(key) for key in dots if key not in config.recording]
-        if unknown:
-            settings = ", ".join(str(key) for key in config.recording if key != "_target_")
-            raise ValueError(f"recording.{unknown[0]} is no setting of this recording: {settings}")
-        config.recording = OmegaConf.merge(config.recording, dots)
-        plain = OmegaConf.to_container(config.recording, resolve=True)
+        dots = plain([word for word in changes if word.startswith("recording.")]).get("recording", {})
     except OmegaConfBaseException as error:
         raise ValueError(str(error)) from None
-    targets.check(plain, "recording", list(config.trusted))
-    return DictConfig(plain)
+    for word in changes:
+        if word.startswith("recording="):
+            recording = _named(word.partition("=")[2], data)
+    if unknown := [str(key) for key in dots if key not in recording]:
+        settings = ", ".join(str(key) for key in recording if key != "_target_")
+        raise ValueError(f"recording.{unknown[0]} is no setting of this recording: {settings}")
+    recording = resolved.merged(recording, dots)
+    trust.check(recording, trusted, "recording")
+    return recording
 
 
-def _named(name: str) -> Any:
+def _named(name: str, data: str) -> Settings:
+    """Return the settings of a recording of the package; `data` is the folder of downloaded ones."""
     folder = files("neuroexp.conf") / "recording"
     valid = sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir())
     if name not in valid:
         raise ValueError(f"recording={name} is not there: {', '.join(valid)}")
-    return OmegaConf.create((folder / f"{name}.yaml").read_text())
+    settings = OmegaConf.create((folder / f"{name}.yaml").read_text())
+    found = OmegaConf.to_container(OmegaConf.create({"data": data, "recording": settings}), resolve=True)
+    assert isinstance(found, dict)
+    return dict(found["recording"])
 
 
-def _instance(recording: DictConfig) -> Any:
+def _instance(recording: Settings, trusted: Sequence[str] = ()) -> Any:
     try:
         with broken_allowed():
-            return instantiate(recording)
+            return trust.build(recording, trusted)
     except Exception as error:
         raise ValueError(sentence(error)) from error
 
 
-def source(spec: Spec, recording: DictConfig | None, run: Trained | None = None) -> Source:
+def source(spec: Spec, recording: Settings | None, run: Trained | None = None) -> Source:
     """Return what to stream: `recording`, or the run's own; raises ValueError when it is not of the decoder's kind."""
     if recording is None:
         assert run is not None
-        recording = run.asked.config.recording
-    found = _instance(recording)
+        recording = run.asked.config["recording"]
+    found = _instance(recording, () if run is None else run.asked.trusted)
     own = getattr(found, "sha256", "")[:16] == spec.digest
     if not isinstance(found, Recording | Session):
         what = getattr(found, "name", type(found).__name__)
@@ -138,7 +141,7 @@ def session(found: Session, spec: Spec, tested: NDArray[np.bool_] | None = None,
 def tested_caps(run: Trained) -> NDArray[np.bool_] | None:
     """Return which samples (time,) lie in a signature of the run's test part, recordings end to end; None without CAPs."""
     fold = run.fold
-    if run.asked.config.dataset.windows != "cap":
+    if run.asked.config["dataset"]["windows"] != "cap":
         return None
     part = np.zeros(fold.source.n_samples, dtype=bool)
     part[fold.source.first[fold.split.test][:, None] + np.arange(fold.window)] = True
