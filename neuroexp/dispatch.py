@@ -14,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from neuroexp import budget, display, launch, provenance, trust
+from neuroexp import budget, display, launch, provenance, sources, trust
 from neuroexp.job import Job, Result, quiet, run, sentence
 from neuroexp.worker import Worker
 
@@ -180,6 +180,7 @@ def describe(cfg: DictConfig) -> Job:
         bar=not sweeping or cfg.verbose,
         parallel=hydra_config.launcher._target_.endswith((".JoblibLauncher", ".RayLauncher")),
         trusted=trusted,
+        sources=sources.digests(config),
     )
 
 

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from neuroexp import display, engines, onnxfile, ptefile, scores, trained
+from neuroexp import display, engines, onnxfile, ptefile, trained
 from neuroexp.extras import needed
 from neuroexp.typecheck import among, whole
 
@@ -23,7 +22,6 @@ USAGE = (
 )
 OWN = ("to", "forms", "calibration")
 CALIBRATION = 512  # training windows that give int8 its ranges
-SCORE = {"hdsemg": "f1", "eng": "macro_f1"}
 
 
 @dataclass(frozen=True)
@@ -113,31 +111,18 @@ def write(
 def compare(back: trained.Trained, files: Mapping[str, Path]) -> list[Exported]:
     """Return score and differences of the exported forms on the test windows, the trained network first, engine by engine."""
     test = back.fold.split.test
-    labels = back.fold.labels[torch.from_numpy(test)].numpy()
     windows = trained.microvolts(back.fold, test).numpy()
-    original = predict(engines.build("eager", back.decoder, {}), windows)
+    original = back.probabilities
     weights_kb = sum(p.numel() * p.element_size() for p in back.decoder.parameters()) / 1000
-    decisions = _decisions(back, original)
-    table = [Exported("trained", weights_kb, score(back, original, labels), 0.0, 1.0, int(decisions.sum()))]
+    decisions = trained.decisions(back.spec, original)
+    table = [Exported("trained", weights_kb, trained.score(back, original), 0.0, 1.0, int(decisions.sum()))]
     for name in (engine for engine in engines.there() if engines.form(engine) in files):
         found = predict(engines.build(name, back.decoder, files), windows)
-        decided = _decisions(back, found)
+        decided = trained.decisions(back.spec, found)
         same, largest = float(np.mean(decided == decisions)), float(np.abs(found - original).max())
         size_kb = files[engines.form(name)].stat().st_size / 1000
-        table.append(Exported(name, size_kb, score(back, found, labels), largest, same, int(decided.sum())))
+        table.append(Exported(name, size_kb, trained.score(back, found), largest, same, int(decided.sum())))
     return table
-
-
-def score(back: trained.Trained, probabilities: NDArray[np.float32], labels: NDArray[np.float32]) -> float:
-    """Return the score by which runs are compared: F1 averaged over motor units or classes."""
-    decided, truth = torch.from_numpy(_decisions(back, probabilities)), torch.from_numpy(labels) > 0
-    return float(scores.f1(scores.counts(decided, truth)).nanmean())
-
-
-def _decisions(back: trained.Trained, probabilities: NDArray[np.float32]) -> NDArray[np.bool_]:
-    if back.spec.dataset == "eng":
-        return np.asarray(np.eye(len(back.spec.outputs), dtype=bool)[probabilities.argmax(axis=1)])
-    return probabilities > back.spec.threshold
 
 
 def predict(engine: engines.Predict, windows: NDArray[np.float32], batch: int = 256) -> NDArray[np.float32]:
@@ -157,7 +142,7 @@ def show(back: trained.Trained, table: list[Exported], files: Mapping[str, Path]
 
     out = display.console()
     grid = Table(box=None, pad_edge=False, header_style="bold")
-    metric = SCORE[back.spec.dataset]
+    metric = trained.SCORE[back.spec.dataset]
     for column in (back.spec.name, "KB", metric, "largest difference", "same decisions"):
         grid.add_column(column, justify="left" if column == back.spec.name else "right")
     for row in table:

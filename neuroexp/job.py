@@ -7,12 +7,12 @@ import random
 import time
 import traceback
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neuroexp import provenance, resolved, trust
+from neuroexp import provenance, resolved, sources, trust
 from neuroexp.ledger import Cell, Record, claimed, discard
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class Job:
     bar: bool  # one over the epochs
     parallel: bool  # other jobs run on this machine at the same time, and share its GPUs
     trusted: tuple[str, ...] = ()  # modules whose callables its configuration may name, as they were typed
+    sources: Mapping[str, str] = field(default_factory=dict)  # digests of the source that is not of a released package
 
     @property
     def folder(self) -> Path:
@@ -98,6 +99,9 @@ def _run(job: Job, result: Result, started: Callable[[str], None]) -> None:
             started(run.run_id)
         try:
             run.text(resolved.text(job.config), "config.yaml")
+            if job.sources:
+                sources.keep(job.sources, run.folder / sources.FOLDER)
+                run.tags({sources.TAG: "true"})
             scores = train(job, run, cell)
         except BaseException as error:
             killed = interrupted(error)

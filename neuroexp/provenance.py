@@ -13,7 +13,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neuroexp import __version__
+from neuroexp import __version__, sources
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,12 +27,14 @@ PLACES = {"cache", "default_root_dir", "dirpath", "accelerator", "devices", "mis
 
 
 def configuration_key(config: Mapping[str, Any]) -> str:
-    """Return a digest of the scientific part of a resolved configuration and of the files that it names.
+    """Return a digest of the scientific part of a resolved configuration, of the files and of the source that it names.
 
     Equal keys mean equal scores are expected; moving a recording, the outputs or the device does not change the key, a
-    changed recording does.
+    changed recording does, and so does a changed network.
     """
     content = _with_digests(science(config))
+    if behind := sources.digests(science(config)):
+        content |= {"sources": behind}
     return hashlib.sha256(json.dumps([__version__, content], sort_keys=True).encode()).hexdigest()[:20]
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from neuroexp import display, provenance, trained
+from neuroexp import display, provenance, sources, trained
 from neuroexp.job import Job, run
 
 USAGE = "python -m neuroexp.repeat RUN_ID [tracking.uri=URI] [recording.path=FILE] [trusted=[MODULE]]"
@@ -44,7 +44,19 @@ def again(config: dict[str, Any], name: str, folder: Path, trusted: tuple[str, .
     settings = {"version": 1, "disable_existing_loggers": False, "handlers": handlers}
     settings["root"] = {"level": "INFO", "handlers": ["file"]}
     logging.config.dictConfig(settings)
-    job = Job(config, 0, name, "repeat", {}, (), settings, bar=True, parallel=False, trusted=trusted)
+    job = Job(
+        config,
+        0,
+        name,
+        "repeat",
+        {},
+        (),
+        settings,
+        bar=True,
+        parallel=False,
+        trusted=trusted,
+        sources=sources.digests(config),
+    )
     return run(job)
 
 

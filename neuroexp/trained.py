@@ -1,11 +1,12 @@
-"""A finished run brought back from MLflow: its configuration, its fold, and the network with the weights that were tested."""
+"""A finished run brought back: its configuration, its fold, and the network that was tested, shown to be that one."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,13 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
 
-from neuroexp import mistakes, provenance, resolved, trust
+from neuroexp import mistakes, provenance, resolved, scores, sources, trust
 from neuroexp.decoder import Decoder, Spec
 from neuroexp.fold import Fold
 from neuroexp.job import quiet, sentence
+
+SCORE = {"hdsemg": "f1", "eng": "macro_f1"}  # by which runs are compared
+TOLERANCE, TOLERANCE_BF16 = 0.01, 0.03  # of that score: other machines and precisions decide a few windows otherwise
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,7 @@ class Trained:
     fold: Fold
     decoder: Decoder
     spec: Spec
+    probabilities: NDArray[np.float32]  # (window, output) of its test windows, as its decoder finds them here
 
 
 def asked(words: Sequence[str], usage: str, own: Sequence[str] = (), free: bool = False) -> Asked:
@@ -135,18 +140,21 @@ def _at(config: Mapping[str, Any], key: str) -> Any:
 def load(asked: Asked) -> Trained:
     """Read the run's recording again and give its network the weights that were tested.
 
-    Raises ValueError when the recording is not the one that the run has seen, or its weights do not fit.
+    Raises ValueError when the recording is not the one that the run has seen, its weights do not fit, or its score on the
+    test windows is not the recorded one.
     """
     from neuroexp.recorded import download  # noqa: PLC0415 - a second to import
 
     cfg = asked.config
-    trust.check(cfg, asked.trusted)
-    try:
-        fold = trust.build(cfg["dataset"], asked.trusted)
-        model = trust.build(cfg["model"], asked.trusted, **fold.shape)
-        task = trust.build(cfg["task"], asked.trusted, model=model)
-    except Exception as error:
-        raise ValueError(sentence(error)) from error
+    trust.check_names(cfg, asked.trusted)
+    with own_source(asked) as changed:
+        trust.check(cfg, asked.trusted)
+        try:
+            fold = trust.build(cfg["dataset"], asked.trusted)
+            model = trust.build(cfg["model"], asked.trusted, **fold.shape)
+            task = trust.build(cfg["task"], asked.trusted, model=model)
+        except Exception as error:
+            raise ValueError(sentence(error)) from error
     split = provenance.digest_of(fold.split.train, fold.split.validation, fold.split.test)
     name = asked.found["name"]
     if asked.found["tags"].get("neuroexp.split", split) != split or asked.found["digest"] != fold.source.sha256[:16]:
@@ -177,7 +185,70 @@ def load(asked: Asked) -> Trained:
         label=cfg["label"]["_target_"].rpartition("label_")[2],
         digest=asked.found["digest"],
     )
-    return Trained(asked, fold, decoder, spec)
+    back = Trained(asked, fold, decoder, spec, _predicted(decoder, fold))
+    _check_score(back, changed)
+    return back
+
+
+@contextlib.contextmanager
+def own_source(asked: Asked) -> Iterator[list[str]]:
+    """Import a run's own modules from the source that it kept where that has changed since, inside this context.
+
+    Only trusted modules are; the others that have changed are yielded. Both are said.
+    """
+    from neuroexp.recorded import download  # noqa: PLC0415 - a second to import
+
+    if asked.found["tags"].get(sources.TAG) != "true":
+        yield []
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        kept = download(asked.uri, asked.run_id, sources.FOLDER, folder)
+        changed = sources.changed(sources.index(kept))
+        mine = [name for name in changed if trust.inside(name, asked.trusted)]
+        others = [name for name in changed if name not in mine]
+        if mine:
+            sources.Kept(kept, mine).install()
+            print(f"{', '.join(mine)} changed since this run: its source is taken from the run", file=sys.stderr)
+        if others:
+            names = ",".join(others)
+            print(f"{names} changed since this run; 'trusted=[{names}]' takes the source that it kept", file=sys.stderr)
+        yield others
+
+
+def _predicted(decoder: Decoder, fold: Fold, batch: int = 256) -> NDArray[np.float32]:
+    """Return the probabilities (window, output) of the test windows, so many at a time."""
+    test = fold.split.test
+    with torch.inference_mode():
+        parts = [decoder(microvolts(fold, test[low : low + batch])) for low in range(0, len(test), batch)]
+    return np.asarray(torch.cat(parts).numpy(), dtype=np.float32)
+
+
+def decisions(spec: Spec, probabilities: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Return (window, output) what is decided: each unit by the threshold, or the most probable class."""
+    if spec.dataset == "eng":
+        return np.asarray(np.eye(len(spec.outputs), dtype=bool)[probabilities.argmax(axis=1)])
+    return probabilities > spec.threshold
+
+
+def score(back: Trained, probabilities: NDArray[np.float32]) -> float:
+    """Return the score of the test windows by which runs are compared: F1 averaged over motor units or classes."""
+    truth = back.fold.labels[torch.from_numpy(back.fold.split.test)] > 0
+    decided = torch.from_numpy(decisions(back.spec, probabilities))
+    return float(scores.f1(scores.counts(decided, truth.cpu())).nanmean())
+
+
+def _check_score(back: Trained, changed: Sequence[str]) -> None:
+    """Raise ValueError when the network does not do what the run's did: its source may have been edited."""
+    metric = SCORE[back.spec.dataset]
+    then, now = back.asked.found["metrics"].get(f"test/{metric}"), score(back, back.probabilities)
+    exact = str(back.asked.config["trainer"].get("precision", "")).startswith("32")
+    if then is None or abs(then - now) <= (TOLERANCE if exact else TOLERANCE_BF16):
+        return
+    why = f"{', '.join(changed)} changed since" if changed else "its source, or a package behind it, has changed since"
+    raise ValueError(
+        f"{back.spec.name} was recorded with {metric} {then:.4f} and gives {now:.4f} on its test windows now, so this is not "
+        f"the network that was trained: {why}"
+    )
 
 
 def evenly(indices: NDArray[np.int64], count: int) -> NDArray[np.int64]:

@@ -27,6 +27,7 @@ class Worker:
         self.process: Any = None
         self.connection: Connection | None = None
         self.run_id: str | None = None
+        self.sources: dict[str, str] = {}  # digests of what it has been given to import
         self.started: Callable[[str], None] = lambda run_id: None
 
     def do(
@@ -39,6 +40,10 @@ class Worker:
         `started` is told the id of the run. A result that is `open` left its run unfinished.
         """
         self.run_id, self.started = None, started
+        if any(self.sources.get(name, now) != now for name, now in job.sources.items()):
+            self.close()  # it has imported a network that has been edited since
+            self.sources = {}
+        self.sources |= job.sources
         stop: BaseException | None = None
         try:
             connection = self._ready()
