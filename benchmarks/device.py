@@ -77,13 +77,13 @@ def supervise(words: Sequence[str], path: Path, ends: float) -> str:
     """
     while True:
         before = len(Record(path).content["rows"])
-        worker = subprocess.Popen(words, cwd=ROOT, stdin=subprocess.PIPE, start_new_session=True)
-        try:
-            code = _watched(worker, path, ends)
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(worker.pid, signal.SIGKILL)  # with all that it has started
-            worker.wait()
+        # it ends when its input does, and so with this process
+        with subprocess.Popen(words, cwd=ROOT, stdin=subprocess.PIPE, start_new_session=True) as worker:
+            try:
+                code = _watched(worker, path, ends)
+            finally:
+                with suppress(ProcessLookupError):
+                    os.killpg(worker.pid, signal.SIGKILL)  # with all that it has started
         record = Record(path)
         if code == 0:
             return "everything was measured that the time allowed"

@@ -102,17 +102,23 @@ def _expected(name: str, small: bool) -> NDArray[np.float32]:
 
 
 def _decoder(name: str, small: bool, half: bool) -> Decoder:
-    """Return a network with random weights, the same each time, that has seen noise once: its probabilities differ."""
+    """Return a network with random weights, the same each time, whose logits differ as those of a trained one do."""
     build, _, window, n_outputs = NETWORKS[name]
     n_channels = _windows(name, small).shape[1]
     torch.manual_seed(0)
     words = {"pool_stride": 2} if small and name == "ESCAPE-Net" else {}  # a sixteenth of the weights
     network = build(n_channels, window, n_outputs, **words)
+    noise = torch.randn(16, n_channels, window)
     norms = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d)]
-    if norms:
-        for layer in norms:
-            layer.momentum = None  # the statistics of what it has seen, not of what it began with
-        with torch.no_grad():
-            network.train()(torch.randn(16, n_channels, window))
+    last = [layer for layer in network.modules() if isinstance(layer, nn.Linear)][-1]
+    with torch.no_grad():
+        if norms:
+            for layer in norms:
+                layer.momentum = 1.0  # the statistics of what it sees here, not of what it began with
+            network.train()(noise)
+        logits = network.eval()(noise)
+        scale = 2 / logits.std(dim=0).mean()
+        last.weight.mul_(scale)
+        last.bias.sub_(logits.mean(dim=0)).mul_(scale)
     mean, std = np.zeros(n_channels, dtype=np.float32), np.ones(n_channels, dtype=np.float32)
     return Decoder(Half(network) if half else network, nn.Sigmoid(), mean, std, window).eval()

@@ -25,7 +25,7 @@ TF32 = {
     "default": (False, True),  # as PyTorch comes, and so what a run of neuroexp computes in
 }
 EAGER, COMPILED, GRAPH, BOTH = "eager", "compiled", "CUDA graph", "compiled, CUDA graph"
-WARM_UP = 3  # steps before a graph is recorded or a clock runs
+WARM_UP = 3  # steps before a graph is recorded, so that libraries have chosen their kernels
 LR, DECAY = 1e-4, 1e-6  # of conf/optimizer/adam.yaml
 
 Batches = Iterator[
@@ -93,8 +93,7 @@ class Training:
         if graph:
             self._record()
         else:
-            for _ in range(WARM_UP):
-                self._eager(*self.batch)
+            self._eager(*self.batch)
         self.reset()
 
     def step(self, starts: Tensor, labels: Tensor) -> Tensor:
