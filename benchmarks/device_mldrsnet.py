@@ -20,6 +20,7 @@ from benchmarks.device_steps import (
     GRAPH,
     Training,
     batches,
+    check,
     seconds_of,
     settings,
     synchronise,
@@ -72,20 +73,21 @@ def names(batch: int, precision: str, how: str) -> dict[str, Any]:
 def _of(here: Here, batch: int, ways: Any) -> Iterator[Variant]:
     for precision, how in ways:
         run = _evaluate if how == VALIDATION else _train
-        needs_s, most_s = (45, 90) if how in (COMPILED, BOTH) else (4, 60)
+        needs_s, most_s = (45, 30 if here.small else 90) if how in (COMPILED, BOTH) else (4, 60)
         yield Variant(names(batch, precision, how), partial(run, here, batch, precision, how), needs_s, most_s)
 
 
 def _train(here: Here, batch: int, precision: str, how: str) -> dict[str, Any]:
     """Train from the same weights over the same batches, compare the loss, then measure the steps."""
     fold, steps = here.fold(WINDOW), 2 if here.small else 60
+    check(how, here.device)
     here.peak_mb()
-    torch.manual_seed(0)
-    network = MLDRSNet(**fold.shape).to(here.device)
     order = batches(fold, batch)
-    began = time.perf_counter()
     with settings(precision, here.device, deterministic=how == PRODUCT):
+        torch.manual_seed(0)
+        network = MLDRSNet(**fold.shape).to(here.device)
         way = EAGER if how == PRODUCT else how
+        began = time.perf_counter()
         training = Training(network, tensors(network), fold.gather, next(order), way)
         synchronise(here.device)
         ready_s = time.perf_counter() - began
@@ -136,10 +138,9 @@ def macs(network: MLDRSNet, window: torch.Tensor) -> int:
 
 def _evaluate(here: Here, batch: int, precision: str, how: str) -> dict[str, Any]:
     fold = here.fold(WINDOW)
-    torch.manual_seed(0)
-    network = MLDRSNet(**fold.shape).to(here.device).eval()
     windows = fold.gather(fold.starts[fold.split.test[:batch]])
     with settings(precision, here.device), torch.no_grad():
+        network = MLDRSNet(**fold.shape).to(here.device).eval()
         seconds = seconds_of(lambda: network(windows), here.device, here.about_s / 2, 1 if here.small else 5)
     parts = fold.split.validation, fold.split.test
     calls = sum(len(Batches(fold, part, batch)) for part in parts)

@@ -73,10 +73,11 @@ def _variant(here: Here, name: str, engine: str, precision: str) -> Variant:
 
 
 def _predict(here: Here, name: str, engine: str, precision: str) -> dict[str, Any]:
+    if engine.startswith("cuda") and here.small:
+        raise ValueError(f"engine={engine}: there is no GPU")
     threads, windows = torch.get_num_threads(), _windows(name, here.small)
-    decoder = _decoder(name, here.small, precision == "bf16")
     with settings(precision if precision == "tf32" else "fp32", here.device):
-        predict = engines.build(engine, decoder, {}, threads)
+        predict = engines.build(engine, _decoder(name, here.small, precision == "bf16"), {}, threads)
         expected, found = _expected(name, here.small), _each(predict, windows)
         taken = clock(engine, threads, predict, windows, 0.0, 5 if here.small else 2000)
     figures = {key: getattr(taken, key) for key in ("p50_ms", "p99_ms", "max_ms", "predictions")}

@@ -42,10 +42,12 @@ class Record:
         rows = (row for row in self.content["rows"] if row["section"] == section and row["variant"] == variant)
         return next((row["figures"] for row in rows if row["figures"]), None)
 
-    def add(self, section: str, variant: Values, figures: Values | None = None, failed: str = "") -> str:
+    def add(
+        self, section: str, variant: Values, figures: Values | None = None, failed: str = "", took_s: float = 0.0
+    ) -> str:
         """Keep a variant's figures, or the sentence that says why there are none; return it as a line to print."""
         kept = {key: _plain(value) for key, value in (figures or {}).items()}
-        row = {"section": section, "variant": dict(variant), "figures": kept}
+        row = {"section": section, "variant": dict(variant), "figures": kept, "took_s": round(took_s, 2)}
         self.content["rows"].append(row | ({FAILED: failed} if failed else {}))
         self.note(measuring=None)
         return self.line(section, row | {FAILED: failed})
@@ -66,8 +68,8 @@ class Record:
 
     def markdown(self) -> str:
         """Return everything as Markdown tables."""
-        content = self.content
-        lines = [f"# {content['machine'].get('card') or 'Measured'}", "", f"`{content.get('command', '')}`", ""]
+        content, machine = self.content, self.content["machine"]
+        lines = [f"# {machine.get('card') or machine.get('processor', '')}", "", f"`{content.get('command', '')}`", ""]
         facts = {key: content[key] for key in ("date", "minutes", "ended", "data") if content.get(key)} | content[
             "machine"
         ]

@@ -28,9 +28,8 @@ EAGER, COMPILED, GRAPH, BOTH = "eager", "compiled", "CUDA graph", "compiled, CUD
 WARM_UP = 3  # steps before a graph is recorded, so that libraries have chosen their kernels
 LR, DECAY = 1e-4, 1e-6  # of conf/optimizer/adam.yaml
 
-Batches = Iterator[
-    tuple[Tensor, Tensor]
-]  # starts of windows in the signal (..., batch), their labels (..., batch, unit)
+# starts of windows in the signal (..., batch), their labels (..., batch, unit)
+Batches = Iterator[tuple[Tensor, Tensor]]
 
 
 @contextmanager
@@ -41,20 +40,25 @@ def settings(precision: str, device: torch.device, deterministic: bool = False) 
     """
     if precision == "tf32" and device.type != "cuda":
         raise ValueError("tf32 is a precision of NVIDIA's cards, and there is no GPU")
-    cuda, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = cuda.allow_tf32, cudnn.allow_tf32, cudnn.benchmark, torch.are_deterministic_algorithms_enabled()
 
-    def put(products: bool, convolutions: bool, trial: bool, strict: bool) -> None:
-        # PyTorch 2.9 to 2.13 compile nothing any more once the newer names of these switches were used
-        cuda.allow_tf32, cudnn.allow_tf32, cudnn.benchmark = products, convolutions, trial
+    def put(precision: str, trial: bool, strict: bool) -> None:
+        # where the newer names of these switches were used, PyTorch 2.9 and some after it refuse to compile
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = TF32[precision]
+        torch.backends.cudnn.benchmark = trial
         torch.use_deterministic_algorithms(strict)
 
     try:
-        put(*TF32[precision], not deterministic, deterministic)
+        put(precision, not deterministic, deterministic)
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16", cache_enabled=False):
             yield
     finally:
-        put(*before)
+        put("default", trial=False, strict=False)
+
+
+def check(how: str, device: torch.device) -> None:
+    """Raise ValueError when the device has no CUDA graphs and a step should be recorded as one."""
+    if how in (GRAPH, BOTH) and device.type != "cuda":
+        raise ValueError("CUDA graphs are recorded on NVIDIA's cards, and there is no GPU")
 
 
 class Training:
@@ -72,14 +76,10 @@ class Training:
         batch: tuple[Tensor, Tensor],
         how: str,
     ):
-        """Warm up on `batch`, record if `how` says so, and go back to the start.
-
-        `tensors` are the network's parameters and buffers. Raises ValueError where there are no CUDA graphs.
-        """
+        """Warm up on `batch`, record if `how` says so, and go back to the start; `tensors` are parameters and buffers."""
         self.gather, self.device = gather, tensors[0].device
+        check(how, self.device)
         graph = how in (GRAPH, BOTH)
-        if graph and self.device.type != "cuda":
-            raise ValueError("CUDA graphs are recorded on NVIDIA's cards, and there is no GPU")
         self.network = network
         if how in (COMPILED, BOTH):
             torch.compiler.reset()  # after eight networks of one class it would run the next ones uncompiled
@@ -123,9 +123,8 @@ class Training:
         self.optimizer.zero_grad(set_to_none=True)
         logits = self.network(self.gather(starts)).float()
         losses = binary_cross_entropy_with_logits(logits, labels, reduction="none").mean(dim=(-2, -1))
-        with torch.autocast(
-            self.device.type, enabled=False
-        ):  # a backward pass repeats the precision of the forward one
+        # a backward pass repeats the precision of the forward one
+        with torch.autocast(self.device.type, enabled=False):
             losses.sum().backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         return losses.detach()

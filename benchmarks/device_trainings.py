@@ -13,7 +13,18 @@ from torch import Tensor
 
 from benchmarks.device_alone import NETWORKS, fit
 from benchmarks.device_here import Here, Variant
-from benchmarks.device_steps import EAGER, GRAPH, Batches, Training, batches, seconds_of, settings, synchronise, tensors
+from benchmarks.device_steps import (
+    EAGER,
+    GRAPH,
+    Batches,
+    Training,
+    batches,
+    check,
+    seconds_of,
+    settings,
+    synchronise,
+    tensors,
+)
 from benchmarks.device_together import Processes, Side, Stacked
 from neuroexp.engines import cores
 from neuroexp.fold import EVALUATION_BATCH, Fold
@@ -72,8 +83,8 @@ def _variant(
     here: Here, network: str, window: int, how: str, together: int, measure: Callable[..., dict[str, Any]]
 ) -> Variant:
     names = {"network": network, "window": window, "how": how, "together": together}
-    needs_s = 25.0 if how == PROCESSES and not _started else 4.0
-    return Variant(names, partial(measure, here, network, window, together), needs_s)
+    needs_s, most_s = (25.0 if not _started else 8.0, 100.0) if how == PROCESSES else (4.0, 60.0)
+    return Variant(names, partial(measure, here, network, window, together), needs_s, most_s)
 
 
 def _per_minute(together: int, epoch_s: float) -> float:
@@ -103,6 +114,7 @@ def _side_by_side(here: Here, network: str, window: int, together: int, most: in
 
 def _steps(here: Here, network: str, window: int, together: int, how: str) -> dict[str, Any]:
     """Measure steps of one network, or of several stacked ones that are folds and seeds of the same."""
+    check(how, here.device)
     folds = [here.fold(window, number) for number in range(min(together, FOLDS))]
     steps = 2 if here.small else 100
     here.peak_mb()

@@ -66,7 +66,7 @@ def _section(here: Here, section: ModuleType, ends: float, last: bool) -> None:
         if left_s < variant.needs_s:
             print(record.add(section.NAME, variant.names, failed=OVER), flush=True)
         else:
-            _measure(record, section.NAME, variant, ends, again=not here.small)
+            _measure(here, section.NAME, variant, ends)
     if shown and not here.small:
         clocks = record.content["machine"].get("clocks_after", {}) | {section.NAME: device_machine.clocks()}
         record.note(machine=record.content["machine"] | {"clocks_after": clocks})
@@ -77,12 +77,14 @@ def _variants(here: Here, section: ModuleType) -> Iterator[Variant]:
     try:
         yield from section.variants(here)
     except Exception as error:
-        print(here.record.add(section.NAME, {}, failed=sentence(error)), flush=True)
+        if not here.record.has(section.NAME, {}):
+            print(here.record.add(section.NAME, {}, failed=sentence(error)), flush=True)
 
 
-def _measure(record: Record, section: str, variant: Variant, ends: float, again: bool) -> None:
-    """Add a variant's row: its figures, or why there are none. With `again` a broken state ends this process."""
-    until = min(ends, time.time() + variant.most_s)
+def _measure(here: Here, section: str, variant: Variant, ends: float) -> None:
+    """Add a variant's row: its figures, or why there are none. A broken state of the card ends this process."""
+    record, began = here.record, time.time()
+    until = min(ends, began + variant.most_s * (3 if here.small else 1))  # a processor may be shared by many
     record.note(measuring={"section": section, "variant": variant.names, "until": until})
     failure: Exception | None = None
     figures: dict[str, Any] = {}
@@ -90,13 +92,14 @@ def _measure(record: Record, section: str, variant: Variant, ends: float, again:
         figures = variant.measure()
     except Exception as error:  # of drivers, compilers and full memory, of many kinds
         failure = error
-    print(record.add(section, variant.names, figures, sentence(failure) if failure else ""), flush=True)
-    if failure is not None and again and not harmless(failure):
+    failed = sentence(failure) if failure else ""
+    print(record.add(section, variant.names, figures, failed, time.time() - began), flush=True)
+    if failure is not None and not here.small and not harmless(failure):
         sys.stdout.flush()
         os._exit(AGAIN)  # without cleaning up: a broken card may never answer
     failure = None
     gc.collect()
-    if again:
+    if not here.small:
         torch.cuda.empty_cache()
 
 
@@ -133,8 +136,9 @@ def main() -> None:
     record = Record(Path(path))
     here = Here(device, record)
     if not record.content["machine"]:
-        record.note(machine=device_machine.describe(), data=LITTLE if here.small else DATA)
-        print(f"{record.content['machine']['card'] or 'no GPU'}: {record.content['data']}", flush=True)
+        machine, data = device_machine.describe(), LITTLE if here.small else DATA
+        record.note(machine=machine, data=data)
+        print(f"{machine['card'] or machine['processor']}: {data}", flush=True)
     run(here, float(ends))
 
 
