@@ -34,7 +34,7 @@ TITLE = "Training ML-DRSNet, W=20; an epoch is its training alone, what validati
 COLUMNS = {
     "batch": "batch",
     "precision": "precision",
-    "how": "how                 ",
+    "how": "how",
     "ms_per_step": "ms/step",
     "s_per_epoch": "s/epoch",
     "windows_per_s": "windows/s",
@@ -43,7 +43,7 @@ COLUMNS = {
     "percent_of_bf16_sheet": "% of sheet",
     "loss": "loss after",
     "steps": "steps",
-    "against_eager_fp32": "less eager fp32",
+    "against_eager_fp32": "minus eager fp32's",
     "peak_mb": "peak MB",
     "ready_s": "s until ready",
 }
@@ -123,7 +123,7 @@ def _against(here: Here, batch: int, precision: str, how: str, loss: float) -> f
     if (precision, how) == ("fp32", EAGER):
         return 0.0
     plain = here.record.figures(NAME, names(batch, "fp32", EAGER))
-    return loss - plain["loss"] if plain else None
+    return loss - float(plain["loss"]) if plain else None
 
 
 def macs(network: MLDRSNet, window: torch.Tensor) -> int:

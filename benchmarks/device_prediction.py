@@ -24,8 +24,8 @@ from neuroexp.timing import clock
 NAME = "prediction"
 TITLE = "Predicting one window, from the copy of the window to the device to the probabilities back, in ms"
 COLUMNS = {
-    "network": "network        ",
-    "engine": "engine    ",
+    "network": "network",
+    "engine": "engine",
     "precision": "precision",
     "p50_ms": "p50 ms",
     "p99_ms": "p99 ms",

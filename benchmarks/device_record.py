@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 FAILED = "failed"  # the column of the sentence that says why there are no figures
+WIDE = {"what": 13, "how": 25, "network": 15, "engine": 10}  # letters of columns that hold words
 
 Values = Mapping[str, Any]
 
@@ -55,7 +56,7 @@ class Record:
     def head(self, section: str) -> str:
         """Return the headings of a section as a line to print."""
         columns = self.content["sections"][section]["columns"]
-        return "  ".join(f"{heading:>{_width(heading)}}" for heading in columns.values())
+        return "  ".join(f"{heading:>{_width(key, heading)}}" for key, heading in columns.items())
 
     def line(self, section: str, row: Values) -> str:
         """Return a row as a line to print, below `head`."""
@@ -63,7 +64,7 @@ class Record:
         values = row["variant"] | row["figures"]
         if not row["figures"]:
             columns = {key: heading for key, heading in columns.items() if key in row["variant"]}
-        cells = (f"{_shown(values.get(key)):>{_width(heading)}}" for key, heading in columns.items())
+        cells = (f"{_shown(values.get(key)):>{_width(key, heading)}}" for key, heading in columns.items())
         return "  ".join([*cells, *([row[FAILED]] if row.get(FAILED) else [])])
 
     def markdown(self) -> str:
@@ -100,8 +101,8 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _width(heading: str) -> int:
-    return max(9, len(heading))
+def _width(key: str, heading: str) -> int:
+    return max(WIDE.get(key, 9), len(heading))
 
 
 def _shown(value: Any) -> str:
