@@ -1,4 +1,4 @@
-"""Run every benchmark: `python -m benchmarks`."""
+"""Run every benchmark of a processor: `python -m benchmarks`; that of a GPU is `python benchmarks/device.py`."""
 
 from benchmarks import data_path, latency, many_jobs, mobilescapenet, overhead, precision, preparation, replay, survival
 

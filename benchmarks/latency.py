@@ -13,12 +13,12 @@ from torch.nn.functional import conv2d
 
 from neuroexp import engines, onnxfile, operations, ptefile
 from neuroexp.decoder import Decoder, Spec
-from neuroexp.latency import Latency, clock
 from neuroexp.models.escapenet import ESCAPENet
 from neuroexp.models.mldcnn import MLDCNN
 from neuroexp.models.mldrsnet import MLDRSNet
 from neuroexp.models.mobilescapenet import MobilESCAPENet
 from neuroexp.models.mtdcnn import MTDCNN
+from neuroexp.timing import Latency, clock
 
 SECONDS = 2.0
 FLOATS = ("eager", "onnx", "openvino", "openvino_bf16", "executorch")

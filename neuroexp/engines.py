@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -74,7 +75,8 @@ def build(name: str, decoder: Decoder, files: Mapping[str, Path], threads: int =
     if name.startswith("cuda"):
         if not torch.cuda.is_available():
             raise ValueError(f"engine={name}: there is no GPU")
-        return _graph(decoder) if name == "cuda_graph" else _plain(decoder.to("cuda"))
+        own = copy.deepcopy(decoder).to("cuda")  # whoever asked may move the decoder while this engine is in use
+        return _graph(own) if name == "cuda_graph" else _plain(own)
     return _compiled(decoder) if name == "compiled" else _plain(decoder)
 
 
@@ -173,20 +175,25 @@ def _compiled(decoder: Decoder) -> Predict:
 
 
 def _graph(decoder: Decoder) -> Predict:
-    """Record the decoder once as a CUDA graph and replay it: one launch instead of one per kernel."""
-    decoder = decoder.to("cuda")
+    """Record a decoder on the GPU once as a CUDA graph and replay it: one launch instead of one per kernel."""
     fixed = torch.zeros(1, len(decoder.mean), decoder.window, device="cuda")
     with torch.inference_mode():
         side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        side.wait_stream(torch.cuda.current_stream())  # weights and `fixed` may still be on their way
         with torch.cuda.stream(side):  # a few calls first, so that libraries have chosen their kernels
             for _ in range(3):
                 decoder(fixed)
-        torch.cuda.synchronize()
+        torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            result = decoder(fixed)
+        try:
+            with torch.cuda.graph(graph):
+                result = decoder(fixed)
+        except RuntimeError as error:
+            why = str(error).partition("\n")[0]
+            raise ValueError(f"engine=cuda_graph: this network cannot be recorded: {why}") from error
 
-    def predict(windows: NDArray[np.float32]) -> NDArray[np.float32]:
+    # the graph reads the weights where they were when it was recorded, so they have to stay
+    def predict(windows: NDArray[np.float32], _: Decoder = decoder) -> NDArray[np.float32]:
         if len(windows) != 1:
             raise ValueError("engine=cuda_graph takes one window at a time")
         fixed.copy_(torch.from_numpy(windows))

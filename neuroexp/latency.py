@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +14,7 @@ from numpy.typing import NDArray
 
 from neuroexp import display, engines, export, provenance, trained
 from neuroexp.decoder import Spec
+from neuroexp.timing import Latency, clock
 from neuroexp.typecheck import among, whole
 
 USAGE = (
@@ -23,21 +22,7 @@ USAGE = (
     "[tracking.uri=URI] [recording.path=FILE]"
 )
 OWN = ("engines", "threads", "seconds")
-WARM_UP = 20  # predictions before the clock runs
 WINDOWS = 256  # that are predicted in turn
-
-
-@dataclass(frozen=True)
-class Latency:
-    """What one prediction of one window takes, in milliseconds."""
-
-    engine: str
-    threads: int
-    p50_ms: float
-    p99_ms: float
-    max_ms: float
-    predictions: int
-    largest: float = math.nan  # difference of a probability from the trained network's
 
 
 @dataclass(frozen=True)
@@ -123,26 +108,9 @@ def measure(
                 break
             largest = float(np.abs(export.predict(engine, windows, batch=1) - expected).max())
             rows.append(replace(clock(name, count, engine, windows, seconds), largest=largest))
-        back.decoder.to("cpu")
     if not rows:
         raise ValueError("no engine could run")
     return rows
-
-
-def clock(name: str, threads: int, engine: engines.Predict, windows: NDArray[np.float32], seconds: float) -> Latency:
-    """Return the quantiles of predictions of single windows, measured for so many seconds."""
-    singles = [np.ascontiguousarray(windows[number : number + 1]) for number in range(len(windows))]
-    for number in range(WARM_UP):
-        engine(singles[number % len(singles)])
-    taken: list[float] = []
-    ends = time.perf_counter() + seconds
-    while time.perf_counter() < ends or len(taken) < WARM_UP:
-        window = singles[len(taken) % len(singles)]
-        began = time.perf_counter()
-        engine(window)
-        taken.append(time.perf_counter() - began)
-    p50, p99 = 1000 * np.quantile(taken, [0.5, 0.99])
-    return Latency(name, threads, float(p50), float(p99), 1000 * max(taken), len(taken))
 
 
 def show(spec: Spec, rows: Sequence[Latency]) -> None:

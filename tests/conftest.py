@@ -121,7 +121,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.stem not in STARTING)
 
 
-STARTING = {"test_browser", "test_cli", "test_cli_eng", "test_export", "test_launchers", "test_replay", "test_survival"}
+STARTING = {
+    "test_browser",
+    "test_cli",
+    "test_cli_eng",
+    "test_device",
+    "test_export",
+    "test_launchers",
+    "test_replay",
+    "test_survival",
+}
 
 # A short, strong recording: the smallest that all splits can cut.
 SMALL = ("recording.duration_s=12", "recording.units=4", "trainer=smoke")

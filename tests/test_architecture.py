@@ -123,10 +123,12 @@ OURS = {
         "export",
         "provenance",
         "recorded",
+        "timing",
         "tracking",
         "trained",
         "typecheck",
     },
+    "timing": {"engines"},
     "export": {
         "display",
         "engines",
