@@ -30,11 +30,11 @@ from neuroexp.memory import peak_mb
 from neuroexp.recording import Recording
 from neuroexp.recordings import demuse, intan, otb, signatures
 
-STEM = "damaged"  # of every file
+STEM = "fuzzed"  # of every file and its folder, which no sentence says but as their name
 LONGEST = 600  # characters of a sentence
 SECONDS = 60.0  # for one file, on a machine that does other things too; a parser has ten of processor time
 PARSER_MB, READER_MB = (parser.BYTES + (16 << 20)) / 1e6 + 150, 700  # with what they hold before the file
-AT_ONCE = 250  # files of a task
+AT_ONCE = 500  # files of a task
 KINDS = (
     *("demuse plain", "demuse packed", "otb plain", "otb packed", "otb v4"),
     *("signatures plain", "signatures packed", "signatures v4", "intan"),
@@ -79,7 +79,7 @@ def damaged(kind: str, rng: Generator) -> bytes:
     if kind == "intan":
         part = raw[:HEADER_BYTES] if rng.random() < 0.7 else raw
         for _ in range(times):
-            rng.choice([mutations.anything, mutations.put_anywhere])(part, rng)
+            (mutations.anything if rng.random() < 0.5 else mutations.put_anywhere)(part, rng)
         return bytes(part + raw[HEADER_BYTES:] if part is not raw else raw)
     whole = rng.random() < 0.3
     if whole and not kind.endswith("v4"):
@@ -104,7 +104,7 @@ def read(kind: str, raw: bytes, folder: Path) -> object:
     path = folder / f"{STEM}.mat"
     path.write_bytes(raw)
     readers: dict[str, Callable[[str], object]] = {
-        "demuse": lambda path: demuse.read(path, crop=len(raw) % 2 == 0),
+        "demuse": lambda path: demuse.read(path, crop=sum(raw) % 2 == 0),
         "otb": otb.read,
         "signatures": signatures.read,
     }

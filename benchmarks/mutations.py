@@ -15,22 +15,8 @@ from numpy.random import Generator
 
 HEADER = 128  # bytes before the first variable of a MATLAB 5 file
 MATRIX, COMPRESSED, INT32 = 14, 15, 5
-EXTREMES = (
-    0,
-    1,
-    2,
-    7,
-    8,
-    127,
-    128,
-    255,
-    32767,
-    32768,
-    65535,
-    65536,
-    *(1 << power for power in (24, 27, 30, 31)),
-    (1 << 31) - 1,
-)
+BELOW = (0, 1, 2, 7, 8, 127, 128, 255, 32767, 32768, 65535, 65536)
+EXTREMES = (*BELOW, 1 << 24, 1 << 27, 1 << 30, (1 << 31) - 1, 1 << 31, (1 << 32) - 1)
 VALUES = (np.nan, np.inf, -np.inf, -1.0, 0.0, 0.5, 1e-300, 1e300, 1e15, 2.0**63)
 
 
@@ -148,9 +134,9 @@ def replaced(contents: dict[str, Any], rng: Generator) -> dict[str, Any]:
     value, others = contents[key], foreign()
     other = others[int(rng.integers(0, len(others)))]
     if isinstance(value, np.ndarray) and value.size and rng.random() < 0.7:
-        value = value.copy()
+        value = value.astype(object if value.dtype == object else float)
         place = tuple(int(rng.integers(0, size)) for size in value.shape)
-        value[place] = other if value.dtype == object else rng.choice([value for value in VALUES if abs(value) < 100])
+        value[place] = other if value.dtype == object else rng.choice(VALUES)
         contents[key] = value
     elif rng.random() < 0.1:
         del contents[key]

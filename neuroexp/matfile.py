@@ -110,8 +110,8 @@ def found(value: Value) -> str:
     size = " x ".join(map(str, value.shape))
     if value.dtype == object:
         return f"a cell array of {size}"
-    kinds = {"c": "complex numbers", "b": "logical values"}
-    return f"{size} {kinds.get(value.dtype.kind, 'numbers')}"
+    kind = {"c": "complex number", "b": "logical value"}.get(value.dtype.kind, "number")
+    return f"one {kind}" if value.size == 1 else f"{size} {kind}s"
 
 
 def _check(head: bytes, name: str) -> None:

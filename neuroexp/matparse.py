@@ -28,8 +28,8 @@ MOST_PARTS, MOST_LETTERS, DEEPEST = 100_000, 2_000_000, 8  # of cells and texts,
 OUT_OF_MEMORY = 12
 
 
-class TooMuchError(Exception):
-    """What a variable holds is more than a recording has."""
+class RefusedError(Exception):
+    """A file is not read on, for a reason (a word) and what was found."""
 
 
 class Encoder:
@@ -54,7 +54,7 @@ class Encoder:
             self.arrays.append(plain)
             return {"kind": "numbers", "type": plain.dtype.name, "shape": plain.shape}
         if depth == DEEPEST:
-            raise TooMuchError(f"cells in one another, more than {DEEPEST} deep")
+            raise RefusedError("too_much", f"cells in one another, more than {DEEPEST} deep")
         self._count(value.size)
         cells = [self.encode(cell, depth + 1) for cell in value.ravel()]
         return {"kind": "cells", "shape": value.shape, "cells": cells}
@@ -63,9 +63,9 @@ class Encoder:
         self.parts += parts
         self.letters += letters
         if self.parts > MOST_PARTS:
-            raise TooMuchError(f"more than {MOST_PARTS:,} cells")
+            raise RefusedError("too_much", f"more than {MOST_PARTS:,} cells")
         if self.letters > MOST_LETTERS:
-            raise TooMuchError(f"more than {MOST_LETTERS:,} letters of text")
+            raise RefusedError("too_much", f"more than {MOST_LETTERS:,} letters of text")
 
 
 def foreign(value: Any) -> str:
@@ -85,13 +85,13 @@ def parse(path: str, wanted: list[str], encoder: Encoder) -> dict[str, Any]:
     listed = scipy.io.whosmat(path, appendmat=False)
     names = [name for name, _, _ in listed]
     if len(names) > MOST_PARTS or sum(map(len, names)) > MOST_LETTERS:
-        raise TooMuchError(f"{len(names):,} variables")
+        raise RefusedError("too_much", f"{len(names):,} variables")
     variables: dict[str, Any] = {}
     for name, _, kind in listed:
         if name not in wanted:
             continue
         if name in variables:
-            return {"twice": name}
+            raise RefusedError("twice", name)
         if kind in PLAIN or "int" in kind:
             variables[name] = encoder.encode(loaded(path, name, kind))
         else:
@@ -150,14 +150,16 @@ def answer(request: dict[str, Any], out: Any) -> None:
     """Write the answer to a request: a line of JSON, and the bytes of its arrays, columns first, one after another."""
     encoder = Encoder()
     try:
-        said = json.dumps(parse(request["path"], request["wanted"], encoder))
-    except TooMuchError as error:
-        said, encoder = json.dumps({"too_much": str(error)}), Encoder()
+        found = parse(request["path"], request["wanted"], encoder)
+    except RefusedError as error:
+        found = dict([error.args])
     except MemoryError:
-        said, encoder = json.dumps({"memory": True}), Encoder()
-    except Exception as error:  # SciPy raises a dozen kinds of error, of its own and of zlib, on broken files
-        said, encoder = json.dumps({"damaged": str(error)[:200]}), Encoder()
-    out.write(said.encode() + b"\n")
+        found = {"memory": True}
+    except Exception:  # SciPy raises a dozen kinds of error, of its own and of zlib, on broken files
+        found = {"damaged": True}
+    if "variables" not in found:
+        encoder.arrays.clear()
+    out.write(json.dumps(found).encode() + b"\n")
     encoder.arrays.reverse()
     while encoder.arrays:  # each is freed when it is sent
         out.write(encoder.arrays.pop().reshape(-1, order="F").view(np.uint8))

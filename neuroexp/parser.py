@@ -27,7 +27,7 @@ LONGEST_LINE = 1 << 26  # of an answer, bytes
 INTEGERS = [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
 TYPES = ("bool", *INTEGERS, "float32", "float64", "complex64", "complex128")
 # Honest files need less: as double precision what is stored as bytes takes 8 times its size, compressed ones more.
-BYTES, BYTES_PER_BYTE = 1 << 30, 32
+BYTES, BYTES_PER_BYTE = 1 << 29, 32
 SECONDS, SECONDS_PER_BYTE = 10.0, 1e-7  # of processor time
 
 
