@@ -16,6 +16,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -31,7 +32,7 @@ from neuroexp.recording import Recording
 from neuroexp.recordings import demuse, intan, otb, signatures
 
 STEM = "fuzzed"  # of every file and its folder, which no sentence says but as their name
-LONGEST = 600  # characters of a sentence
+LONGEST = 900  # characters of a sentence
 SECONDS = 60.0  # for one file, on a machine that does other things too; a parser has ten of processor time
 PARSER_MB, READER_MB = (parser.BYTES + (16 << 20)) / 1e6 + 150, 700  # with what they hold before the file
 AT_ONCE = 500  # files of a task
@@ -176,8 +177,13 @@ def main(count: int = 20_000) -> None:
     tasks = [range(start, min(start + AT_ONCE, first + count)) for start in range(first, first + count, AT_ONCE)]
     total, began = Tally(), time.perf_counter()
     with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as processes:
-        for tally in processes.map(fuzz, tasks):
-            total.add(tally)
+        for seeds, done in [(seeds, processes.submit(fuzz, seeds)) for seeds in tasks]:
+            try:
+                total.add(done.result())
+            except BrokenProcessPool:  # what must not be: the reader itself has crashed
+                total.violations.append(
+                    f"seeds {seeds[0]} to {seeds[-1]}: not all read, the process that reads has crashed"
+                )
     seconds = time.perf_counter() - began
     counts = ", ".join(f"{number:,} {outcome}" for outcome, number in total.outcomes.most_common())
     print(

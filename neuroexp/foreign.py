@@ -59,7 +59,7 @@ def existing(path: str | os.PathLike[str], missing: str = "") -> Path:
     except OSError as error:
         reason = REASONS.get(error.errno or 0, f"cannot be read: {error.strerror}")
         raise ValueError(f"{name} {reason}") from None
-    except (ValueError, RuntimeError):  # a NUL inside; the home of a user who does not exist
+    except (ValueError, TypeError, RuntimeError):  # a NUL inside; no text; the home of a user who does not exist
         raise FileNotFoundError(f"{name} is no name of a file{advice}") from None
     raise FileNotFoundError(f"{name} is {KINDS.get(kind, 'something else')}, not a file{advice}")
 

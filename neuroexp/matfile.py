@@ -16,7 +16,7 @@ from neuroexp.parser import Text, Unread, Value
 
 RATES_HZ = (1.0, 1e7)
 HDF5 = b"\x89HDF\r\n\x1a\n"
-MOST_NAMES = 20  # of variables in a sentence
+MOST_NAMES = 12  # of variables in a sentence
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class MatFile:
     def vector(self, what: str, value: Value, valid: str) -> NDArray[Any]:
         """Return the numbers (n,) of a row or a column; of an empty array, none."""
         numbers = self.numbers(what, value, valid)
-        if numbers.size and numbers.size != max(numbers.shape):
+        if numbers.size and numbers.size != max(numbers.shape, default=1):
             raise ValueError(f"{self.name}: {what} must be {valid}, found {found(value)}")
         return numbers.ravel(order="F")
 
@@ -99,6 +99,12 @@ def load(path: str, wanted: Sequence[str], missing: str = "") -> MatFile:
     except OSError as error:  # a disk or a network that fails
         raise ValueError(f"{name} cannot be read: {error.strerror}") from None
     return MatFile(name, shown(file.stem), sha256, tuple(n for n in names if not n.startswith("__")), contents)
+
+
+def single(values: NDArray[Any]) -> NDArray[np.float32]:
+    """Return numbers in single precision, row by row; what it cannot hold becomes infinite, which a recording names."""
+    with np.errstate(over="ignore", invalid="ignore"):  # invalid is a NaN of the signalling kind, no less a NaN
+        return np.ascontiguousarray(values, dtype=np.float32)
 
 
 def found(value: Value) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroexp.matfile import MatFile, found, load
+from neuroexp.matfile import MatFile, found, load, single
 from neuroexp.recording import Recording, keep, without_channels
 
 NEEDED = ("SIG", "MUPulses", "fsamp")
@@ -82,9 +82,8 @@ def _signal(file: MatFile) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     if not signals:
         raise ValueError(f"{file.name}: every cell of 'SIG' is empty")
     signal = np.empty((len(signals[0]), len(signals)), np.float32)
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which a recording names
-        for channel, values in enumerate(signals):
-            signal[:, channel] = values
+    for channel, values in enumerate(signals):
+        signal[:, channel] = single(values)
     return signal, grid
 
 
@@ -110,14 +109,16 @@ def _pulses(file: MatFile) -> list[NDArray[np.int64]]:
         return []
     cells = [pulses]
     if isinstance(pulses, np.ndarray) and pulses.dtype == object:
-        if pulses.size != max(pulses.shape):
+        if pulses.size != max(pulses.shape, default=1):
             raise ValueError(f"{file.name}: 'MUPulses' must be one cell per motor unit, found {found(pulses)}")
         cells = list(pulses.ravel())
     trains = []
     for unit, cell in enumerate(cells, start=1):
         what = f"'MUPulses' of motor unit {unit}"
-        train = file.vector(what, cell, "a row of samples").astype(np.float64)
-        wrong = train[~(np.isfinite(train) & (train == np.round(train)) & (np.abs(train) < MOST_SAMPLES))]
+        with np.errstate(invalid="ignore"):  # not a number: is found below
+            train = file.vector(what, cell, "a row of samples").astype(np.float64)
+            whole = np.isfinite(train) & (train == np.round(train)) & (np.abs(train) < MOST_SAMPLES)
+        wrong = train[~whole]
         if len(wrong):
             raise ValueError(f"{file.name}: {what} holds {wrong[0]:g}: pulses are whole numbers of samples, from 1")
         trains.append(np.sort(train.astype(np.int64)))
@@ -148,8 +149,7 @@ def _force(file: MatFile, n_samples: int) -> NDArray[np.float32] | None:
         return None
     if len(force) != n_samples:
         raise ValueError(f"{file.name}: 'ref_signal' has {len(force)} samples, 'SIG' {n_samples}")
-    with np.errstate(over="ignore"):  # as above
-        return force.astype(np.float32)
+    return single(force)
 
 
 def _interval(file: MatFile, n_samples: int, rate_hz: float) -> tuple[int, int]:

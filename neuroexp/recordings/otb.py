@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroexp.matfile import MatFile, found, load
+from neuroexp.matfile import MatFile, found, load, single
 from neuroexp.parser import Text, Value
 from neuroexp.recording import Recording, keep, without_channels
 from neuroexp.signals import pulse_to_noise_db
@@ -60,13 +60,13 @@ def read(
         pnr_db = [_pnr_db(file.name, unit + 1, columns[:, sources[unit]], train) for unit, train in pairs]
     return Recording(
         name=file.stem,
-        signal=_single(columns[:, np.array(emg)[channels]]),
+        signal=single(columns[:, np.array(emg)[channels]]),
         rate_hz=rate_hz,
         sha256=file.sha256,
         grid=None if grid is None else without_channels(grid, channels),
         spike_trains=tuple(trains),
         pnr_db=tuple(pnr_db),
-        force=_single(columns[:, forces[0]]) if forces else None,
+        force=single(columns[:, forces[0]]) if forces else None,
         discarded_channels=tuple(discard_channels),
         discarded_units=tuple(discard_units),
     )
@@ -102,11 +102,6 @@ def _inner(value: Value) -> Value:
     while isinstance(value, np.ndarray) and value.dtype == object and value.size == 1:
         value = value.item()
     return value
-
-
-def _single(values: NDArray[Any]) -> NDArray[np.float32]:
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which a recording names
-        return np.ascontiguousarray(values, dtype=np.float32)
 
 
 def _train(name: str, unit: int, column: NDArray[Any]) -> NDArray[np.int64]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroexp.cuff import CLASSES, CONTACTS, RINGS, Signatures
-from neuroexp.matfile import MatFile, found, load
+from neuroexp.matfile import MatFile, found, load, single
 
 WINDOW = 100  # samples in a signature
 ROWS = RINGS * CONTACTS * WINDOW
@@ -61,8 +61,7 @@ def _windows(file: MatFile, name: str, order: str) -> NDArray[np.float32]:
             f"{file.name}: '{name}' has {len(columns)} rows{channels}, "
             f"{RINGS * CONTACTS} channels of {WINDOW} samples make {ROWS}"
         )
-    with np.errstate(over="ignore"):  # what float32 cannot hold is found as infinite below
-        values = columns.astype(np.float32)
+    values = single(columns)
     broken = np.flatnonzero(~np.isfinite(values).all(axis=0))
     if len(broken):
         raise ValueError(f"{file.name}: column {broken[0] + 1} of '{name}' holds a value that is not finite")
@@ -80,7 +79,8 @@ def _labels(file: MatFile, name: str, n_caps: int) -> NDArray[np.int64]:
             f"{file.name}: '{name}' holds {len(labels)} values for {n_caps} signatures, it must be one each"
         )
     valid = np.arange(1, len(CLASSES) + 1)
-    foreign = labels[~np.isin(labels, valid)]
+    with np.errstate(invalid="ignore"):  # not a number in single precision
+        foreign = labels[~np.isin(labels, valid)]
     numbered = ", ".join(f"{number} {which}" for number, which in enumerate(CLASSES, start=1))
     if len(foreign):
         raise ValueError(f"{file.name}: '{name}' holds {foreign[0]:g}, labels are {numbered}")
