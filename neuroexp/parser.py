@@ -88,8 +88,11 @@ class Parser:
         try:
             answer = self._ask(request)
             names = [str(found) for found in answer.get("names", ())]
-            values = {key: self._value(node, [memory]) for key, node in answer.get("variables", {}).items()}
+            left = [memory]
+            values = {key: self._value(node, left) for key, node in answer.get("variables", {}).items()}
             whole = True
+        except MemoryError:  # here, where what was parsed arrives
+            raise ValueError(_refused({"memory": True}, name, size, memory)) from None
         except Exception:  # the process is lost, or what it says makes no sense
             raise ValueError(self._lost(name, size, memory, seconds)) from None
         finally:
@@ -167,7 +170,8 @@ class Parser:
             return f"{name} is damaged: it is not parsed within {seconds:.0f} s, which is plenty for {_megabytes(size)}"
         if code in (OUT_OF_MEMORY, -getattr(signal, "SIGKILL", 0)):
             return _refused({"memory": True}, name, size, memory)
-        what = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        signals = {-number: number.name for number in signal.Signals}
+        what = signals.get(code, f"exit code {code}")
         return f"{name} is damaged: the process that parses it ends over it ({what}); copy it again, or export it anew"
 
 

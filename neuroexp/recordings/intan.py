@@ -126,8 +126,10 @@ def _folder(path: str | None, missing: str) -> Path:
         if folder.is_dir():
             return folder
         what = "is a file, not a folder" if folder.exists() else "is not there"
-    except (OSError, ValueError, RuntimeError):  # a link to itself, a name too long, a NUL inside, nobody's home
-        what = "is no name of a folder that can be read"
+    except OSError as error:
+        what = f"cannot be read: {error.strerror}"
+    except (ValueError, TypeError, RuntimeError):  # a NUL inside, no text, a link to itself, the home of nobody
+        what = "is no name of a folder"
     raise FileNotFoundError(f"{name} {what}{advice}")
 
 
