@@ -1,41 +1,131 @@
-"""MATLAB files of version 4 to 7.2, with one clear sentence for each way in which one cannot be read."""
+"""MATLAB files of version 4 to 7.2: their variables, and one clear sentence for each that is not what a reader needs."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import numpy as np
-import scipy.io
+from numpy.typing import NDArray
+
+from neuroexp import parser
+from neuroexp.foreign import LONGEST_NAME, existing, physical_bytes, shown
+from neuroexp.parser import Text, Unread, Value
+
+RATES_HZ = (1.0, 1e7)
+HDF5 = b"\x89HDF\r\n\x1a\n"
+MOST_NAMES = 12  # of variables in a sentence
 
 
 @dataclass(frozen=True)
 class MatFile:
-    """A MATLAB file's name, digest and variables."""
+    """A MATLAB file's name, digest and variables; every method raises ValueError that names the file and the variable."""
 
-    name: str
+    name: str  # as it may be shown
+    stem: str  # of its name, the same
     sha256: str
-    contents: dict[str, np.ndarray]
+    names: tuple[str, ...]  # of all its variables, as they are in the file
+    contents: Mapping[str, Value]  # those of them that were asked for
+
+    def need(self, keys: Sequence[str], kind: str, hints: Mapping[str, str]) -> None:
+        """Check that the variables `keys` are there; `hints` say what a file is that has another variable instead."""
+        for key in keys:
+            if key not in self.contents:
+                found = [shown(name, 40) for name in sorted(self.names)]
+                more = f" and {len(found) - MOST_NAMES} more" if len(found) > MOST_NAMES else ""
+                listed = ", ".join(found[:MOST_NAMES]) or "nothing"
+                advice = "".join(f"; {hint}" for other, hint in hints.items() if other in self.names)
+                raise ValueError(
+                    f"{self.name}: no variable '{key}', so this is no {kind} (found: {listed}{more}){advice}"
+                )
+
+    def get(self, key: str) -> Value:
+        """Return a variable; no numbers, an array (0, 0), when it is not there."""
+        return self.contents.get(key, np.empty((0, 0)))
+
+    def numbers(self, what: str, value: Value, valid: str) -> NDArray[Any]:
+        """Return real numbers; else the sentence is that `what` must be `valid`."""
+        if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiu":
+            raise ValueError(f"{self.name}: {what} must be {valid}, found {found(value)}")
+        return value
+
+    def vector(self, what: str, value: Value, valid: str) -> NDArray[Any]:
+        """Return the numbers (n,) of a row or a column; of an empty array, none."""
+        numbers = self.numbers(what, value, valid)
+        if numbers.size and numbers.size != max(numbers.shape, default=1):
+            raise ValueError(f"{self.name}: {what} must be {valid}, found {found(value)}")
+        return numbers.ravel(order="F")
+
+    def number(self, key: str) -> float:
+        """Return the one finite number that a variable holds."""
+        value = self.vector(f"'{key}'", self.get(key), "one number")
+        if value.size != 1 or not np.isfinite(value[0]):
+            what = f"it holds {value.size} values" if value.size != 1 else f"found {value[0]:g}"
+            raise ValueError(f"{self.name}: '{key}' must be one number, {what}")
+        return float(value[0])
+
+    def rate_hz(self, key: str) -> float:
+        """Return a sampling rate."""
+        rate, (low, high) = self.number(key), RATES_HZ
+        if not low <= rate <= high:
+            raise ValueError(
+                f"{self.name}: '{key}' says that the sampling rate is {rate:g} Hz; valid is {low:g} to {high:,.0f}"
+            )
+        return rate
 
 
-def load(path: str, missing: str = "") -> MatFile:
-    """Read a `.mat` file; `missing` is appended to the sentence when it is not there.
+def load(path: str, wanted: Sequence[str], missing: str = "") -> MatFile:
+    """Read the variables `wanted` of a `.mat` file; `missing` is appended to the sentence when it is not there.
 
-    Raises FileNotFoundError or ValueError, naming the file and what is wrong with it.
+    It is parsed in a process of its own (see `parser`). Raises FileNotFoundError or ValueError, naming the file and what is
+    wrong with it.
     """
-    file = Path(path).expanduser()
-    if not file.is_file():
-        what = "is a folder, not a file" if file.is_dir() else "is not there"
-        raise FileNotFoundError(f"{file} {what}{'; ' + missing if missing else ''}")
-    raw = file.read_bytes()
-    if raw[:8] == b"\x89HDF\r\n\x1a\n" or raw[124:128] == b"\x00\x02IM":
-        raise ValueError(f"{file}: MATLAB 7.3 (HDF5) is not read here; save it in MATLAB with save(..., '-v7')")
-    try:
-        contents = scipy.io.loadmat(file)
-    except Exception as error:  # SciPy raises a dozen kinds of error, of its own and of zlib, on broken files
+    file = existing(path, missing)
+    name = shown(file, LONGEST_NAME)
+    size = file.stat().st_size
+    if size > physical_bytes():
         raise ValueError(
-            f"{file}: not a whole MATLAB file ({len(raw)} bytes read; {str(error) or type(error).__name__})"
-        ) from error
-    variables = {name: value for name, value in contents.items() if not name.startswith("__")}
-    return MatFile(str(file), hashlib.sha256(raw).hexdigest(), variables)
+            f"{name} is larger ({size / 1e9:.1f} GB) than this machine's memory ({physical_bytes() / 1e9:.1f} GB)"
+        )
+    try:
+        with file.open("rb") as opened:
+            _check(opened.read(128), name)
+            with parser.started() as process:
+                opened.seek(0)
+                sha256 = hashlib.file_digest(opened, "sha256").hexdigest()  # while the process starts
+                names, contents = process.parse(file, name, wanted)
+    except OSError as error:  # a disk or a network that fails
+        raise ValueError(f"{name} cannot be read: {error.strerror}") from None
+    return MatFile(name, shown(file.stem), sha256, tuple(n for n in names if not n.startswith("__")), contents)
+
+
+def single(values: NDArray[Any]) -> NDArray[np.float32]:
+    """Return numbers in single precision, row by row; what it cannot hold becomes infinite, which a recording names."""
+    with np.errstate(over="ignore", invalid="ignore"):  # invalid is a NaN of the signalling kind, no less a NaN
+        return np.ascontiguousarray(values, dtype=np.float32)
+
+
+def found(value: Value) -> str:
+    """Return in words what a variable is."""
+    if isinstance(value, Text):
+        return "text"
+    if isinstance(value, Unread):
+        return value.kind
+    size = " x ".join(map(str, value.shape))
+    if value.dtype == object:
+        return f"a cell array of {size}"
+    kind = {"c": "complex number", "b": "logical value"}.get(value.dtype.kind, "number")
+    return f"one {kind}" if value.size == 1 else f"{size} {kind}s"
+
+
+def _check(head: bytes, name: str) -> None:
+    """Refuse a file by its first bytes."""
+    if not head:
+        raise ValueError(f"{name} is empty (0 bytes)")
+    if head.startswith(HDF5) or head[124:128] in (b"\x00\x02IM", b"\x02\x00MI"):
+        raise ValueError(f"{name}: MATLAB 7.3 (HDF5) is not read here; save it in MATLAB with save(..., '-v7')")
+    if 0 not in head[:4] and head[124:128] not in (b"\x00\x01IM", b"\x01\x00MI"):
+        begins = shown(head[:20].decode("latin1"), 60)
+        raise ValueError(f"{name} is no MATLAB file (it begins with '{begins}'), valid are those of version 4 to 7.2")

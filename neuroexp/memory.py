@@ -40,10 +40,10 @@ def reset_peak() -> None:
         Path("/proc/self/clear_refs").write_text("5")
 
 
-def peak_mb() -> float:
-    """Return the most memory that this process has held, in MB (10^6 bytes); NaN where the system does not say."""
+def peak_mb(process: int | str = "self") -> float:
+    """Return the most memory that a process has held, in MB (10^6 bytes); NaN where the system does not say."""
     with contextlib.suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
+        for line in Path(f"/proc/{process}/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024 / 1e6
     return float("nan")

@@ -71,14 +71,8 @@ class Recording:
                 raise ValueError(
                     f"{self.name}: the discharges of motor unit {unit} do not increase, or one is there twice"
                 )
-        if self.force is not None and self.force.shape != (len(signal),):
-            raise ValueError(f"{self.name}: the force has {len(self.force)} samples, the signal {len(signal)}")
-        if self.force is not None and not np.isfinite(self.force).all():
-            sample = int(np.argmin(np.isfinite(self.force)))
-            raise ValueError(
-                f"{self.name}: the force is not finite, first at sample {sample} (counted from 0); "
-                "read the recording without it with recording.force=false"
-            )
+        if self.force is not None:
+            self._check_force(self.force)
         for array in (signal, self.force, *self.spike_trains):
             if array is not None:
                 array.setflags(write=False)
@@ -94,6 +88,18 @@ class Recording:
         flat = low == high
         if flat.any():
             raise ValueError(self.without_channels(numbers[flat].tolist(), ("is flat", "are flat")))
+
+    def _check_force(self, force: NDArray[np.float32]) -> None:
+        if force.dtype.kind != "f":
+            raise ValueError(f"{self.name}: the force is {force.dtype}, not float32 (time,)")
+        if force.shape != (len(self.signal),):
+            raise ValueError(f"{self.name}: the force has {len(force)} samples, the signal {len(self.signal)}")
+        if not np.isfinite(force).all():
+            sample = int(np.argmin(np.isfinite(force)))
+            raise ValueError(
+                f"{self.name}: the force is not finite, first at sample {sample} (counted from 0); "
+                "read the recording without it with recording.force=false"
+            )
 
     @property
     def duration_s(self) -> float:

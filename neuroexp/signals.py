@@ -211,5 +211,7 @@ def pulse_to_noise_db(source: NDArray[np.floating], discharges: NDArray[np.int64
     places = [np.clip(discharges + lag, 0, len(power) - 1) for lag in lags]
     at = np.zeros(len(power), dtype=bool)
     at[max(places, key=lambda place: power[place].mean())] = True
+    if at.all():
+        return float("inf")
     with np.errstate(divide="ignore", invalid="ignore"):  # a train of nothing but pulses has no noise
         return float(10 * np.log10(power[at].mean() / power[~at].mean()))

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import pytest
 import scipy.io
 from hypothesis import settings
 
+from neuroexp import parser
 from neuroexp.fetch import fetch
 from neuroexp.recording import Recording
 from neuroexp.recordings import hdsemg_simulated
@@ -140,6 +141,13 @@ SMALL = ("recording.duration_s=12", "recording.units=4", "trainer=smoke")
 def simulated() -> Recording:
     """The default simulated recording."""
     return hdsemg_simulated.read()
+
+
+@pytest.fixture(scope="module")
+def one_parser() -> Iterator[None]:
+    """Parse the MATLAB files of a module's tests in one process, where each would take a start of its own."""
+    with parser.kept():
+        yield
 
 
 @pytest.fixture(scope="session")

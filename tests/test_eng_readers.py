@@ -18,6 +18,7 @@ from omegaconf import OmegaConf
 from neuroexp import cuff
 from neuroexp.recordings import intan, signatures
 
+pytestmark = pytest.mark.usefixtures("one_parser")
 STEP_UV = 0.195  # of the converter
 BLOCK = 128
 

@@ -13,6 +13,8 @@ from neuroexp import fetch
 from neuroexp.recording import Recording, broken_allowed, keep, without_channels
 from neuroexp.recordings import demuse, hdsemg_simulated, otb
 
+pytestmark = pytest.mark.usefixtures("one_parser")
+
 
 @pytest.fixture(scope="module")
 def short() -> Recording:

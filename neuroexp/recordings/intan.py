@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -15,12 +16,15 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from neuroexp.cuff import CLASSES, CONTACTS, GRID, RINGS, Session
+from neuroexp.foreign import LONGEST_NAME, existing, physical_bytes, shown
 from neuroexp.recording import Recording
 
 CHANNELS = RINGS * CONTACTS
 UNUSED = 8  # inputs at the end of a file of 64: two chips of 32, of which the cuff needs 56
 MAGIC = 0xC6912702  # the first four bytes of every RHD2000 file
 ZERO, UV_PER_COUNT = 32768, 0.195  # of every RHD2000 amplifier
+HEADER_BYTES = 1 << 20  # in which every header ends: 1,024 channels take a tenth of it
+RATES_HZ = (1.0, 1e6)
 BLOCKS = 64  # converted at once, small enough for the processor's cache
 
 
@@ -29,6 +33,7 @@ class _File:
     """One `.rhd` file whose header was read and whose size fits it."""
 
     path: Path
+    name: str  # as it may be shown
     rate_hz: float
     channels: list[str]  # of the amplifiers, as they are named in `block`
     start: int  # of the first block, bytes
@@ -38,9 +43,14 @@ class _File:
 
     def blocks(self, first: int, count: int) -> NDArray[Any]:
         """Return `count` blocks; only they are in memory, which a map of the file would not promise."""
-        found = np.fromfile(self.path, self.block, count, offset=self.start + first * self.block.itemsize)
+        try:
+            found = np.fromfile(self.path, self.block, count, offset=self.start + first * self.block.itemsize)
+        except FileNotFoundError:
+            raise FileNotFoundError(f"{self.name} is no longer there") from None
+        except OSError as error:
+            raise ValueError(f"{self.name} cannot be read: {error.strerror or 'its disk fails'}") from None
         if len(found) < count:
-            raise ValueError(f"{self.path} has become shorter since its header was read")
+            raise ValueError(f"{self.name} has become shorter since its header was read")
         return found
 
     def voltages(self, signal: NDArray[np.float32]) -> None:
@@ -62,15 +72,12 @@ def read(path: str | None, rate_hz: float = 30000, fill_channels: Sequence[int] 
     becomes the mean of the nearest contacts to either side, around its ring, that are not filled themselves. `missing` is
     what to advise without a folder. Raises FileNotFoundError or ValueError, each with one sentence that names the file.
     """
-    folder = Path(path or "").expanduser().resolve()
-    if not path or not folder.is_dir():
-        what = f"{folder} {'is a file, not a folder' if folder.exists() else 'is not there'}"
-        what = what if path else "recording=intan needs a rat's folder"
-        raise FileNotFoundError(f"{what}; {missing}" if missing else what)
-    fills = _fills(fill_channels)
-    classes = {name: [_open(file) for file in _files(folder, name)] for name in CLASSES}
+    folder = _folder(path, missing)
+    name, fills = shown(folder.name), _fills(fill_channels)
+    classes = {which: [_open(file) for file in _files(folder, which)] for which in CLASSES}
     for files in classes.values():
         _check(files, rate_hz)
+    _check_memory(folder, classes)
     sha256 = _digest_all(folder, [file.path for files in classes.values() for file in files], fills)
 
     def voltages(which: str) -> Recording:
@@ -81,7 +88,7 @@ def read(path: str | None, rate_hz: float = 30000, fill_channels: Sequence[int] 
         for channel, (before, after) in fills.items():
             signal[:, channel] = (signal[:, before] + signal[:, after]) / 2
         return Recording(
-            name=f"{folder.name} {which}",
+            name=f"{name} {which}",
             signal=signal,
             rate_hz=rate_hz,
             sha256=sha256,
@@ -90,7 +97,7 @@ def read(path: str | None, rate_hz: float = 30000, fill_channels: Sequence[int] 
             filled_channels=tuple(fill_channels),
         )
 
-    return Session(name=folder.name, sha256=sha256, read=voltages)
+    return Session(name=name, sha256=sha256, read=voltages)
 
 
 def _fills(numbers: Sequence[int]) -> dict[int, tuple[int, int]]:
@@ -108,71 +115,129 @@ def _fills(numbers: Sequence[int]) -> dict[int, tuple[int, int]]:
     return fills
 
 
+def _folder(path: str | None, missing: str) -> Path:
+    """Return a rat's folder with its links followed."""
+    advice = f"; {missing}" if missing else ""
+    if not path:
+        raise FileNotFoundError(f"recording=intan needs a rat's folder{advice}")
+    name = shown(path, LONGEST_NAME)
+    try:
+        folder = Path(path).expanduser().resolve()
+        if folder.is_dir():
+            return folder
+        what = "is a file, not a folder" if folder.exists() else "is not there"
+    except OSError as error:
+        what = f"cannot be read: {error.strerror}"
+    except (ValueError, TypeError, RuntimeError):  # a NUL inside, no text, a link to itself, the home of nobody
+        what = "is no name of a folder"
+    raise FileNotFoundError(f"{name} {what}{advice}")
+
+
 def _files(folder: Path, name: str) -> list[Path]:
-    folders = sorted(entry for entry in folder.iterdir() if entry.is_dir())
+    folders = [entry for entry in _entries(folder) if entry.is_dir()]
     alike = [entry for entry in folders if entry.name.lower() == name]
     if len(alike) != 1:
-        found = ", ".join(entry.name for entry in folders[:10]) or "none"
+        found = ", ".join(shown(entry.name, 40) for entry in folders[:10]) or "none"
         raise FileNotFoundError(
-            f"{folder} must hold one folder named {name.capitalize()}, it holds {len(alike)} (folders found: {found})"
+            f"{shown(folder, LONGEST_NAME)} must hold one folder named {name.capitalize()}, it holds {len(alike)} "
+            f"(folders found: {found})"
         )
     # hidden files are not meant: macOS leaves ._1.rhd beside 1.rhd in archives
-    files = sorted(file for file in alike[0].glob("[!.]*") if file.suffix.lower() == ".rhd")
+    files = [file for file in _entries(alike[0]) if file.suffix.lower() == ".rhd" and not file.name.startswith(".")]
     if not files:
-        raise FileNotFoundError(f"{alike[0]} holds no .rhd file, each class needs at least one")
+        raise FileNotFoundError(f"{shown(alike[0], LONGEST_NAME)} holds no .rhd file, each class needs at least one")
     return files
 
 
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise ValueError(f"{shown(folder, LONGEST_NAME)} cannot be read: {error.strerror}") from None
+
+
 def _open(path: Path) -> _File:
+    existing(path)
+    name, size = shown(path, LONGEST_NAME), path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(HEADER_BYTES)
+    magic = int.from_bytes(head[:4], "little")
+    if magic != MAGIC:
+        raise ValueError(f"{name} is no Intan RHD file ({size} bytes that begin with {magic:#x}, not {MAGIC:#x})")
+    header = _header(head)
+    if header is None:
+        raise ValueError(f"{name}: its header is cut short or damaged ({size} bytes)")
+    rate_hz, channels, start, block, block_samples = header
+    if not RATES_HZ[0] <= rate_hz <= RATES_HZ[1]:
+        raise ValueError(f"{name}: its header is damaged: it says that the sampling rate is {rate_hz:g} Hz")
+    n_blocks, beyond = divmod(size - start, block.itemsize)
+    if beyond:
+        raise ValueError(
+            f"{name} is truncated: its last block lacks {block.itemsize - beyond} of {block.itemsize} bytes; copy it again"
+        )
+    if not n_blocks:
+        raise ValueError(f"{name} holds no voltages, only a header (Intan's .dat files are not read here)")
+    opened = _File(path, name, rate_hz, channels, start, block, n_blocks, n_blocks * block_samples)
+    first = int(opened.blocks(0, 1)["timestamp"][0, 0])
+    last = int(opened.blocks(n_blocks - 1, 1)["timestamp"][0, -1])
+    if last - first + 1 != opened.n_samples:
+        raise ValueError(
+            f"{name}: its time stamps span {last - first + 1} samples, it holds {opened.n_samples}: the recording was "
+            "interrupted; leave this file out of the folder"
+        )
+    return opened
+
+
+def _header(head: bytes) -> tuple[float, list[str], int, np.dtype[Any], int] | None:
+    """Return rate, amplifier channels, length and block of the header at the start of a file; None when it is damaged.
+
+    neo reads on for as many channels as a header says, so that it is given no more than a header can be.
+    """
     try:
         from neo.rawio.intanrawio import read_rhd  # noqa: PLC0415  # half a second, and an extra
     except ImportError as error:
         raise ValueError("recording=intan needs the package neo: pip install 'neuroexp[intan]'") from error
 
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        magic = int.from_bytes(file.read(4), "little")
-    if magic != MAGIC:
-        raise ValueError(f"{path} is no Intan RHD file ({size} bytes that begin with {magic:#x}, not {MAGIC:#x})")
-    try:
-        header, channels, fields, start, block_samples, _ = read_rhd(path, "header-attached")
-        block = np.dtype(fields)
-    except Exception as error:  # of any kind: neo indexes, decodes and looks up what a header cut short lacks
-        raise ValueError(f"{path}: its header is cut short or damaged ({size} bytes)") from error
-    n_blocks, beyond = divmod(size - start, block.itemsize)
-    if beyond:
-        raise ValueError(
-            f"{path} is truncated: its last block lacks {block.itemsize - beyond} of {block.itemsize} bytes; copy it again"
-        )
-    if not n_blocks:
-        raise ValueError(f"{path} holds no voltages, only a header (Intan's .dat files are not read here)")
-    names = [channel["native_channel_name"] for channel in channels if channel["signal_type"] == 0]
-    opened = _File(path, float(header["sampling_rate"]), names, start, block, n_blocks, n_blocks * int(block_samples))
-    first = int(opened.blocks(0, 1)["timestamp"][0, 0])
-    last = int(opened.blocks(n_blocks - 1, 1)["timestamp"][0, -1])
-    if last - first + 1 != opened.n_samples:
-        raise ValueError(
-            f"{path}: its time stamps span {last - first + 1} samples, it holds {opened.n_samples}: the recording was "
-            "interrupted; leave this file out of the folder"
-        )
-    return opened
+    with tempfile.NamedTemporaryFile(suffix=".rhd") as file:
+        file.write(head)
+        file.flush()
+        try:
+            header, channels, fields, start, block_samples, _ = read_rhd(file.name, "header-attached")
+            block = np.dtype(fields)
+            names = [channel["native_channel_name"] for channel in channels if channel["signal_type"] == 0]
+            if not set(names) <= set(block.names or ()):  # NumPy gives a channel without a name one of its own
+                return None
+            return float(header["sampling_rate"]), names, int(start), block, int(block_samples)
+        except Exception:  # of any kind: neo indexes, decodes and looks up what a header cut short lacks
+            return None
+
+
+def _check_memory(folder: Path, classes: dict[str, list[_File]]) -> None:
+    """Refuse a class whose voltages this machine cannot hold, before its files are read to the end."""
+    for which, files in classes.items():
+        needed = sum(file.n_samples for file in files) * CHANNELS * 4
+        if needed > physical_bytes():
+            raise ValueError(
+                f"{shown(folder, LONGEST_NAME)}: {which} takes {needed / 1e9:.1f} GB of memory, this machine has "
+                f"{physical_bytes() / 1e9:.1f} GB; leave files out of its folder"
+            )
 
 
 def _check(files: list[_File], rate_hz: float) -> None:
     for file in files[1:]:
         if file.rate_hz != files[0].rate_hz or len(file.channels) != len(files[0].channels):
             raise ValueError(
-                f"{file.path} has {len(file.channels)} channels at {file.rate_hz:g} Hz, {files[0].path.name} beside it "
+                f"{file.name} has {len(file.channels)} channels at {file.rate_hz:g} Hz, {shown(files[0].path.name)} beside it "
                 f"{len(files[0].channels)} at {files[0].rate_hz:g} Hz; the files of a class must agree"
             )
     if len(files[0].channels) not in (CHANNELS, CHANNELS + UNUSED):
         raise ValueError(
-            f"{files[0].path} has {len(files[0].channels)} amplifier channels; a cuff of {RINGS} rings with {CONTACTS} "
+            f"{files[0].name} has {len(files[0].channels)} amplifier channels; a cuff of {RINGS} rings with {CONTACTS} "
             f"contacts has {CHANNELS}, or {CHANNELS + UNUSED} of which the last {UNUSED} are not used"
         )
     if files[0].rate_hz != rate_hz:
         raise ValueError(
-            f"{files[0].path} is sampled at {files[0].rate_hz:g} Hz, recording.rate_hz is {rate_hz:g}; "
+            f"{files[0].name} is sampled at {files[0].rate_hz:g} Hz, recording.rate_hz is {rate_hz:g}; "
             f"set recording.rate_hz={files[0].rate_hz:g} if that is right"
         )
 
@@ -180,7 +245,7 @@ def _check(files: list[_File], rate_hz: float) -> None:
 def _digest_all(folder: Path, files: list[Path], fills: dict[int, tuple[int, int]]) -> str:
     """Return the digest of all names and contents. Filled channels count: what is prepared from them is another matter."""
     total = hashlib.sha256(f"{fills}\n".encode() if fills else b"")
-    bar = tqdm(files, f"checking {folder.name}", unit="file", leave=False, disable=not sys.stderr.isatty())
+    bar = tqdm(files, f"checking {shown(folder.name)}", unit="file", leave=False, disable=not sys.stderr.isatty())
     for file in bar:
         status = file.stat()
         content = _digest(str(file), status.st_size, status.st_mtime_ns)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroexp.matfile import load
+from neuroexp.matfile import MatFile, found, load, single
+from neuroexp.parser import Text, Value
 from neuroexp.recording import Recording, keep, without_channels
 from neuroexp.signals import pulse_to_noise_db
 
+NEEDED = ("Data", "Description", "SamplingFrequency")
 CHANNEL = re.compile(r"\((\d+)\)\s*\[[uµ]V\]$")
 SPIKES = re.compile(r"^(?:[\d\s-]*-\s*)?decomposition of ", re.IGNORECASE)
 SOURCES = re.compile(r"^(?:[\d\s-]*-\s*)?source for decomposition of ", re.IGNORECASE)
@@ -35,9 +36,10 @@ def read(
     Without `force` that is left out too. `missing` is what to advise when the file is not there. Raises FileNotFoundError or
     ValueError, each with one sentence that names the file.
     """
-    file = load(path, missing)
-    columns, rate_hz = _columns(file.name, file.contents)
-    descriptions = _descriptions(file.name, file.contents, columns.shape[1])
+    file = load(path, NEEDED, missing)
+    file.need(NEEDED, "OTBioLab+ export", {"MUPulses": "recording=demuse reads DEMUSE's results"})
+    columns, rate_hz = _columns(file), file.rate_hz("SamplingFrequency")
+    descriptions = _descriptions(file, columns.shape[1])
     emg = [i for i, text in enumerate(descriptions) if CHANNEL.search(text)]
     spikes = [i for i, text in enumerate(descriptions) if SPIKES.search(text)]
     forces = [i for i, text in enumerate(descriptions) if FORCE.search(text)] if force else []
@@ -54,54 +56,65 @@ def read(
     sources = [i for i, text in enumerate(descriptions) if SOURCES.search(text)]
     pnr_db = []
     if len(sources) == len(spikes):
-        pairs = zip(units, trains, strict=True)
-        pnr_db = [pulse_to_noise_db(columns[:, sources[u]], train, MAX_LAG) for u, train in pairs if len(train)]
+        pairs = [(unit, train) for unit, train in zip(units, trains, strict=True) if len(train)]
+        pnr_db = [_pnr_db(file.name, unit + 1, columns[:, sources[unit]], train) for unit, train in pairs]
     return Recording(
-        name=Path(file.name).stem,
-        signal=np.ascontiguousarray(columns[:, np.array(emg)[channels]], dtype=np.float32),
+        name=file.stem,
+        signal=single(columns[:, np.array(emg)[channels]]),
         rate_hz=rate_hz,
         sha256=file.sha256,
         grid=None if grid is None else without_channels(grid, channels),
         spike_trains=tuple(trains),
         pnr_db=tuple(pnr_db),
-        force=np.ascontiguousarray(columns[:, forces[0]], dtype=np.float32) if forces else None,
+        force=single(columns[:, forces[0]]) if forces else None,
         discarded_channels=tuple(discard_channels),
         discarded_units=tuple(discard_units),
     )
 
 
-def _columns(name: str, contents: dict[str, NDArray[Any]]) -> tuple[NDArray[Any], float]:
-    absent = [key for key in ("Data", "Description", "SamplingFrequency") if key not in contents]
-    if absent:
-        raise ValueError(
-            f"{name}: no variable '{absent[0]}', so this is no OTBioLab+ export (found: {_found(contents)})"
-            + "; recording=demuse reads DEMUSE's results" * ("MUPulses" in contents)
-        )
-    data = contents["Data"]
-    while data.dtype == object and data.size == 1:
-        data = data.item()
+def _columns(file: MatFile) -> NDArray[Any]:
+    data = _inner(file.get("Data"))
     if not isinstance(data, np.ndarray) or data.ndim != 2 or data.dtype.kind not in "fiu":
-        raise ValueError(f"{name}: 'Data' is no single table of samples by columns; export one recording at a time")
-    rate = np.asarray(contents["SamplingFrequency"]).ravel()
-    if rate.size != 1 or rate.dtype.kind not in "fiu":
-        raise ValueError(f"{name}: 'SamplingFrequency' holds {rate.size} values, there must be one number")
-    return data, float(rate[0])
+        raise ValueError(
+            f"{file.name}: 'Data' is no single table of samples by columns, it is {found(data)}; "
+            "export one recording at a time"
+        )
+    return data
 
 
-def _descriptions(name: str, contents: dict[str, NDArray[Any]], n_columns: int) -> list[str]:
+def _descriptions(file: MatFile, n_columns: int) -> list[str]:
+    value = file.get("Description")
+    cells = list(value.ravel()) if isinstance(value, np.ndarray) and value.dtype == object else [value]
+    if isinstance(value, Text):  # a row of letters per column
+        cells = [Text((line,)) for line in value.lines]
     texts = []
-    for cell in contents["Description"].ravel():
-        inner = np.asarray(cell).ravel()
-        texts.append(str(inner[0]).strip() if inner.size else "")
+    for column, cell in enumerate(map(_inner, cells), start=1):
+        if not isinstance(cell, Text) and not (isinstance(cell, np.ndarray) and cell.size == 0):
+            raise ValueError(f"{file.name}: 'Description' of column {column} must be text, found {found(cell)}")
+        texts.append(cell.lines[0].strip() if isinstance(cell, Text) and cell.lines else "")
     if len(texts) != n_columns:
-        raise ValueError(f"{name}: {len(texts)} descriptions for {n_columns} columns of data")
+        raise ValueError(f"{file.name}: {len(texts)} descriptions for {n_columns} columns of data")
     return texts
+
+
+def _inner(value: Value) -> Value:
+    """Return what lies in a cell alone."""
+    while isinstance(value, np.ndarray) and value.dtype == object and value.size == 1:
+        value = value.item()
+    return value
 
 
 def _train(name: str, unit: int, column: NDArray[Any]) -> NDArray[np.int64]:
     if not np.all((column == 0) | (column == 1)):
         raise ValueError(f"{name}: the spike train of motor unit {unit} holds values other than 0 and 1")
     return np.flatnonzero(column)
+
+
+def _pnr_db(name: str, unit: int, source: NDArray[Any], train: NDArray[np.int64]) -> float:
+    if not np.isfinite(source).all():
+        raise ValueError(f"{name}: the source of motor unit {unit} holds a value that is not finite")
+    with np.errstate(over="ignore"):
+        return pulse_to_noise_db(source, train, MAX_LAG)
 
 
 def _grid(description: str, n_channels: int) -> NDArray[np.int64] | None:
@@ -111,7 +124,3 @@ def _grid(description: str, n_channels: int) -> NDArray[np.int64] | None:
     places = np.concatenate([[-1], np.arange(64)]).reshape(5, 13).T
     places[:, 1::2] = places[::-1, 1::2]
     return places
-
-
-def _found(contents: dict[str, NDArray[Any]]) -> str:
-    return ", ".join(sorted(contents)) or "nothing"

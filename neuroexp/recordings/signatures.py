@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neuroexp.cuff import CLASSES, CONTACTS, RINGS, Signatures
-from neuroexp.matfile import MatFile, load
+from neuroexp.matfile import MatFile, found, load, single
 
 WINDOW = 100  # samples in a signature
 ROWS = RINGS * CONTACTS * WINDOW
+NEEDED = tuple(f"{part}_data_{what}" for part in ("training", "test") for what in ("rat", "labels"))
 
 
 def read(path: str | None, order: str = "ring", rate_hz: float = 30000, missing: str = "") -> Signatures:
@@ -31,18 +31,15 @@ def read(path: str | None, order: str = "ring", rate_hz: float = 30000, missing:
         raise ValueError(f"recording.order={order} must be ring or contact")
     if not (math.isfinite(rate_hz) and rate_hz > 0):
         raise ValueError(f"recording.rate_hz={rate_hz} must be positive")
-    file = load(path, missing)
-    for name in (f"{part}_data_{what}" for part in ("training", "test") for what in ("rat", "labels")):
-        if name not in file.contents:
-            found = ", ".join(sorted(file.contents)) or "nothing"
-            raise ValueError(f"{file.name}: no variable '{name}', so this is no file of signatures (found: {found})")
+    file = load(path, NEEDED, missing)
+    file.need(NEEDED, "file of signatures", {})
     windows = [_windows(file, f"{part}_data_rat", order) for part in ("training", "test")]
     labels = [
         _labels(file, f"{part}_data_labels", len(cut)) for part, cut in zip(("training", "test"), windows, strict=True)
     ]
     n_caps = sum(len(cut) for cut in windows)
     return Signatures(
-        name=Path(file.name).stem,
+        name=file.stem,
         sha256=file.sha256,
         rate_hz=rate_hz,
         windows=np.concatenate(windows),
@@ -55,17 +52,16 @@ def read(path: str | None, order: str = "ring", rate_hz: float = 30000, missing:
 
 def _windows(file: MatFile, name: str, order: str) -> NDArray[np.float32]:
     """Return signatures (cap, time, channel), channels ring by ring."""
-    columns = file.contents[name]
-    if columns.ndim != 2 or columns.dtype.kind not in "fiu":
-        raise ValueError(f"{file.name}: '{name}' is no table of numbers")
+    columns = file.get(name)
+    if not isinstance(columns, np.ndarray) or columns.ndim != 2 or columns.dtype.kind not in "fiu":
+        raise ValueError(f"{file.name}: '{name}' is no table of numbers, it is {found(columns)}")
     if len(columns) != ROWS:
         channels = f" ({len(columns) // WINDOW} channels)" if len(columns) and len(columns) % WINDOW == 0 else ""
         raise ValueError(
             f"{file.name}: '{name}' has {len(columns)} rows{channels}, "
             f"{RINGS * CONTACTS} channels of {WINDOW} samples make {ROWS}"
         )
-    with np.errstate(over="ignore"):  # what float32 cannot hold is found as infinite below
-        values = columns.astype(np.float32)
+    values = single(columns)
     broken = np.flatnonzero(~np.isfinite(values).all(axis=0))
     if len(broken):
         raise ValueError(f"{file.name}: column {broken[0] + 1} of '{name}' holds a value that is not finite")
@@ -77,13 +73,14 @@ def _windows(file: MatFile, name: str, order: str) -> NDArray[np.float32]:
 
 
 def _labels(file: MatFile, name: str, n_caps: int) -> NDArray[np.int64]:
-    labels = file.contents[name].ravel()
-    if len(labels) != n_caps or labels.dtype.kind not in "fiu":
+    labels = file.numbers(f"'{name}'", file.get(name), "one number for each signature").ravel()
+    if len(labels) != n_caps:
         raise ValueError(
             f"{file.name}: '{name}' holds {len(labels)} values for {n_caps} signatures, it must be one each"
         )
     valid = np.arange(1, len(CLASSES) + 1)
-    foreign = labels[~np.isin(labels, valid)]
+    with np.errstate(invalid="ignore"):  # not a number in single precision
+        foreign = labels[~np.isin(labels, valid)]
     numbered = ", ".join(f"{number} {which}" for number, which in enumerate(CLASSES, start=1))
     if len(foreign):
         raise ValueError(f"{file.name}: '{name}' holds {foreign[0]:g}, labels are {numbered}")

@@ -1,0 +1,72 @@
+"""What comes from elsewhere: its text is made safe to show, its files are opened only when they are files."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+LONGEST_NAME = 240  # of a file with its folders, in a sentence
+KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+REASONS = {
+    errno.ELOOP: "is a link that leads back to itself",
+    errno.ENAMETOOLONG: "is too long a name for a file",
+    errno.EACCES: "may not be read: permission denied",
+    errno.EPERM: "may not be read: permission denied",
+}
+
+
+def shown(text: object, longest: int = 80) -> str:
+    r"""Return text out of a file, or a file's name, as it may stand in a sentence and on a terminal.
+
+    What does not print (escape sequences, line breaks, marks without width, marks that turn the direction) becomes its
+    escape, such as `\x1b`; the middle of what is longer than `longest` characters becomes an ellipsis.
+    """
+    whole = str(text)
+    if len(whole) > 2 * longest:  # long enough to be shortened below
+        whole = whole[:longest] + " " + whole[-longest:]
+    safe = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in whole)
+    if len(safe) <= longest:
+        return safe
+    kept = (longest - 1) // 2
+    return f"{safe[:kept]}…{safe[-kept:]}"
+
+
+def existing(path: str | os.PathLike[str], missing: str = "") -> Path:
+    """Return the path of a file that can be read, `~` expanded; `missing` is advice for when it is not there.
+
+    Raises FileNotFoundError when there is none and ValueError when it cannot be read, each with one sentence. Nothing but
+    a regular file is opened: a named pipe would wait for its writer, a device might never end.
+    """
+    name = shown(path, LONGEST_NAME)
+    advice = f"; {missing}" if missing else ""
+    try:
+        file = Path(path).expanduser()
+        kind = stat.S_IFMT(file.stat().st_mode)
+        if kind == stat.S_IFREG:
+            with file.open("rb"):
+                return file
+    except (FileNotFoundError, NotADirectoryError):
+        what = "is a link to what is not there" if file.is_symlink() else "is not there"
+        raise FileNotFoundError(f"{name} {what}{advice}") from None
+    except OSError as error:
+        reason = REASONS.get(error.errno or 0, f"cannot be read: {error.strerror}")
+        raise ValueError(f"{name} {reason}") from None
+    except (ValueError, TypeError, RuntimeError):  # a NUL inside; no text; the home of a user who does not exist
+        raise FileNotFoundError(f"{name} is no name of a file{advice}") from None
+    raise FileNotFoundError(f"{name} is {KINDS.get(kind, 'something else')}, not a file{advice}")
+
+
+def physical_bytes() -> int:
+    """Return how much memory this machine has; where it does not say, more than any machine has."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return 1 << 62
