@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -99,13 +100,13 @@ def _abandon(facts: dict[str, Any], result: Result) -> None:
     from neuroexp.tracking import StoreError, open_store  # noqa: PLC0415 - a second to import, after a rare event
 
     reason = result.get("error", "interrupted")
-    with Path(facts["log"]).open("a") as file:
+    with contextlib.suppress(OSError), Path(facts["log"]).open("a") as file:
         file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {reason}\n")
     if result.get("run_id"):
         try:
             store = open_store(facts["uri"], facts["artifacts"], facts["experiment"])
             store.abandon(result["run_id"], "FAILED" if result["status"] == "failed" else "KILLED", reason)
-        except StoreError as error:
+        except (StoreError, ValueError) as error:
             log.warning("%s", error)
 
 
@@ -115,7 +116,7 @@ def settle() -> None:
     if place is None:
         return
     unended = launch.unended(place)
-    if unended and launch.read(place / launch.LAUNCH)["cluster"]:
+    if unended and (launch.facts(place) or {"cluster": False})["cluster"]:
         display.goes_on(len(unended))
         return
     for path, facts in unended:

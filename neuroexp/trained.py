@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
 
-from neuroexp import mistakes, provenance, targets
+from neuroexp import mistakes, provenance, runfiles, targets
 from neuroexp.decoder import Decoder, Spec
 from neuroexp.fold import Fold
 from neuroexp.job import quiet, sentence
@@ -80,7 +79,7 @@ def ask(words: Sequence[str], usage: str, own: Sequence[str] = (), free: bool = 
         uri = str(OmegaConf.select(changes, "tracking.uri") or os.environ.get("MLFLOW_TRACKING_URI", default))
         quiet()
         found = recorded.read(uri, pairs["run_id"])
-        config = OmegaConf.create(found["config.yaml"])
+        config: Any = OmegaConf.create(runfiles.configuration(found["config.yaml"], found["name"]))
         _check(settings, config, own, free)
         config = OmegaConf.merge(config, changes)
         assert isinstance(config, DictConfig)
@@ -121,7 +120,7 @@ def load(asked: Asked) -> Trained:
 
     Raises ValueError when the recording is not the one that the run has seen, or its weights do not fit.
     """
-    from neuroexp.recorded import download  # noqa: PLC0415 - a second to import
+    from neuroexp.recorded import weights  # noqa: PLC0415 - a second to import
 
     cfg = asked.config
     plain = OmegaConf.to_container(cfg, resolve=True)
@@ -139,10 +138,8 @@ def load(asked: Asked) -> Trained:
         raise ValueError(
             f"{fold.source.name} is not the recording, or not cut into the windows, that {name} was trained on"
         )
-    with tempfile.TemporaryDirectory() as folder:
-        weights = torch.load(download(asked.uri, asked.run_id, "model.pt", folder), "cpu", weights_only=True)
     try:
-        model.load_state_dict(weights)
+        model.load_state_dict(weights(asked.uri, asked.found))
     except RuntimeError as error:
         raise ValueError(
             f"the weights of {name} do not fit its network: {' '.join(str(error).split())[:200]}"
