@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import socket
@@ -9,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from neuroexp import files, launch
-from neuroexp.ledger import FILES, LAUNCHES, Cell, waiting
+from neuroexp.ledger import FILES, LAUNCHES, LOCK, Cell, waiting
 
 LOOKED = 20  # launches, the newest
 
@@ -17,14 +18,24 @@ LOOKED = 20  # launches, the newest
 @cache
 def clear(ledger: Path) -> None:
     """Clear up a ledger and the launches beside it, once in a process."""
-    place = ledger.resolve()
+    with contextlib.suppress(OSError):  # of somebody else, on a full disk: it is a courtesy
+        _clear(ledger.resolve())
+
+
+def _clear(place: Path) -> None:
     for folder in sorted({path.parent for name in ("*.part", FILES) for path in place.glob(f"*/*/{name}")}):
-        if folder.resolve() == folder:
+        if folder.resolve() == folder and _is_cell(folder):
             _cell(Cell.at(folder))
     if place.parent.is_dir():
         found = [path for path in place.parent.iterdir() if re.fullmatch(LAUNCHES, path.name)]
         for folder in sorted(found)[-LOOKED:]:
-            _launch(folder, ledger)
+            _launch(folder, place)
+
+
+def _is_cell(folder: Path) -> bool:
+    """Return whether a cell has made a folder: somebody may have named any other as their ledger."""
+    named = re.fullmatch("[0-9a-f]{20}", folder.name) and re.fullmatch(".*-[0-9a-f]{6}", folder.parent.name)
+    return named is not None and files.held(folder / LOCK) is False
 
 
 def _cell(cell: Cell) -> None:

@@ -8,6 +8,7 @@ import logging.config
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -17,7 +18,8 @@ from typing import Any
 from neuroexp.job import Job, Result, run, sentence
 
 STOP_S = 30.0  # what a job has to end by itself after it was told to stop
-TOLD = (signal.SIGTERM, signal.SIGINT)  # who sends these wants it to stop; others are accidents
+STOPPED = 128 + signal.SIGTERM  # how the process ends by itself when it is told to stop
+TOLD = (STOPPED, -signal.SIGTERM, -signal.SIGINT)  # who sends these signals wants it to stop; others are accidents
 HANGUP = getattr(signal, "SIGHUP", None)  # of the terminal, on systems that have it
 
 
@@ -106,7 +108,7 @@ class Worker:
     def _lost(self) -> Result:
         self.process.join()
         code = self.process.exitcode
-        told = code in (0, *(-number for number in TOLD))  # between two jobs it ends by itself when it is told to
+        told = code in TOLD
         reason = "its process was told to stop" if told else f"its process ended with exit code {code}"
         if code is not None and code < 0 and not told:
             name = signal.Signals(-code).name
@@ -165,18 +167,16 @@ def _serve(connection: Connection, parent: int) -> None:
     if HANGUP is not None:
         signal.signal(HANGUP, signal.SIG_IGN)  # the launch is told as well, and tells this process
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
-    while True:
-        try:
+    try:
+        while True:
             job = connection.recv()
-        except (EOFError, OSError, KeyboardInterrupt):  # no more jobs, or told to stop between two of them
-            return
-        logging.config.dictConfig(job.logging)
-        try:
+            logging.config.dictConfig(job.logging)
             result = run(job, lambda run_id: connection.send(("run", run_id)))
-        except KeyboardInterrupt:  # in the last moment of a job
-            result = {"status": "killed", "scores": {}}
-        with contextlib.suppress(BrokenPipeError):
             connection.send(("result", result))
+    except (EOFError, OSError):  # no more jobs
+        return
+    except KeyboardInterrupt:  # between two jobs, or in the first or last moment of one
+        sys.exit(STOPPED)
 
 
 def _interrupt(number: int, frame: Any) -> None:
