@@ -157,7 +157,10 @@ def _identity(ledger: Path) -> str:
             if (known := _name(path)) is None:
                 files.make_way(path)
                 known = secrets.token_hex(8)
-                path.write_text(known)
+                partial = path.with_suffix(".part")  # a link in its place may lead anywhere, and is replaced
+                files.discard(partial)
+                partial.write_text(known)
+                partial.replace(path)
     return known
 
 
