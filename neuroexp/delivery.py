@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from neuroexp import files
 from neuroexp.ledger import Cell, Record
+from neuroexp.rivals import TAKEN, rivals
 
 if TYPE_CHECKING:
     from neuroexp.tracking import Store
 
 log = logging.getLogger(__name__)
-TAKEN = "another launch has this cell"  # why a run was withdrawn
 
 
 def current(cell: Cell, store: Store | None) -> Record | None:
@@ -37,7 +37,10 @@ def current(cell: Cell, store: Store | None) -> Record | None:
 
 
 def deliver(cell: Cell, record: Record, store: Store) -> str:
-    """Send a finished record to the store, exactly once however often it is tried; return the id of the cell's run."""
+    """Send a finished record to the store, exactly once however often it is tried; return the id of the cell's run.
+
+    Whoever calls this has the claim on the cell: runs of it that are left over from killed processes are marked so.
+    """
     if record["run_id"] and store.status(record["run_id"]) in ("deleted", "unknown"):
         record["run_id"] = None
     if done := store.finished(record["key"], besides=record["uid"]):  # on another machine, while this store was away
@@ -55,6 +58,7 @@ def deliver(cell: Cell, record: Record, store: Store) -> str:
         folder = store.kept(record["was"])
     record["run_id"] = store.fill(record, folder)
     record |= settled(record, store)
+    rivals(store, record["key"], cell, record["run_id"])
     sent(cell, record)
     return str(record["run_id"])
 

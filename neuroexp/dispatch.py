@@ -179,6 +179,8 @@ def describe(cfg: DictConfig) -> Job:
 def _tell(result: Result) -> None:
     if result["status"] == "failed":
         console.error("%s failed: %s", result["name"], result["error"])
+    elif result["status"] in ("killed", "elsewhere"):
+        console.info("%s %s", result["name"], result["status"])
     elif not os.environ.get(launch.BAR):
         scores = [
             f"{display.heading(name)} {result['scores'].get(name, float('nan')):.3f}" for name in result["report"]

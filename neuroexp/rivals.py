@@ -6,7 +6,6 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
-from neuroexp.delivery import TAKEN
 from neuroexp.ledger import Cell, claimed
 
 if TYPE_CHECKING:
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
     from neuroexp.tracking import Store
 
 log = logging.getLogger(__name__)
+TAKEN = "another launch has this cell"  # why a run was withdrawn
 AHEAD_S = 86400.0  # no clock is so far ahead of another
 
 

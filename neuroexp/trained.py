@@ -126,6 +126,7 @@ def load(asked: Asked) -> Trained:
     plain = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(plain, dict)
     targets.check(plain, "", list(cfg.trusted))
+    learnt = weights(asked.uri, asked.found)
     try:
         fold = instantiate(cfg.dataset)
         model = instantiate(cfg.model, **fold.shape)
@@ -139,7 +140,7 @@ def load(asked: Asked) -> Trained:
             f"{fold.source.name} is not the recording, or not cut into the windows, that {name} was trained on"
         )
     try:
-        model.load_state_dict(weights(asked.uri, asked.found))
+        model.load_state_dict(learnt)
     except RuntimeError as error:
         raise ValueError(
             f"the weights of {name} do not fit its network: {' '.join(str(error).split())[:200]}"

@@ -36,8 +36,8 @@ OURS = {
     "display": {"launch"},
     "ledger": {"files"},
     "leftovers": {"files", "launch", "ledger"},
-    "delivery": {"files", "ledger", "tracking"},
-    "rivals": {"delivery", "ledger", "record", "tracking"},
+    "delivery": {"files", "ledger", "rivals", "tracking"},
+    "rivals": {"ledger", "record", "tracking"},
     "record": {"tracking"},
     "job": {
         "delivery",
