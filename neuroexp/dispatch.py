@@ -15,7 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from neuroexp import budget, display, launch, provenance
+from neuroexp import budget, display, launch, provenance, reach
 from neuroexp.job import Job, Result, quiet, run, sentence
 from neuroexp.worker import Worker
 
@@ -232,6 +232,7 @@ def check(cfg: DictConfig) -> None:
         if isinstance(value, bool) or not isinstance(value, int | float) or value < least or not whole:
             raise ValueError(f"{name}={value} is no number of at least {least}")
     budget.read(cfg.budget)
+    reach.check(cfg.tracking.uri)
     crossed = cfg.recording._target_ == "neuroexp.recordings.hdsemg_crossed.read"
     if crossed and (cfg.split._target_, cfg.fold) != ("neuroexp.splits.contraction", 1):
         raise ValueError(

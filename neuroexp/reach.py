@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from neuroexp import launch
@@ -39,8 +40,10 @@ def shown(uri: str) -> str:
     return uri.replace(parts.netloc, f"{person.partition(':')[0]}@{host}", 1)
 
 
-def check(uri: str) -> None:
+def check(uri: Any) -> None:
     """Raise ValueError for what is no address of a store, however long one waits."""
+    if not isinstance(uri, str):
+        raise ValueError(f"tracking.uri={uri} is no address of an MLflow store")
     scheme, colon, rest = uri.partition(":")
     kind = scheme.partition("+")[0]
     others = {point.name for point in entry_points(group="mlflow.tracking_store")}

@@ -78,7 +78,7 @@ OURS = {
     "recordings": {"recording", "recordings", "cuff", "signals", "matfile"},
     "datasets": {"recording", "cuff", "preparation", "signals", "segments", "splits", "fold"},
     "tasks": {"scores", "plots"},
-    "dispatch": {"budget", "display", "job", "launch", "provenance", "tracking", "worker"},
+    "dispatch": {"budget", "display", "job", "launch", "provenance", "reach", "tracking", "worker"},
     "plan": {
         "dispatch",
         "display",
@@ -107,6 +107,7 @@ OURS = {
         "scores",
         "signals",
         "targets",
+        "tracking",
         "trained",
         "typecheck",
     },

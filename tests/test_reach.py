@@ -37,6 +37,16 @@ def test_an_address_that_no_store_can_have_is_a_sentence_at_once(uri):
         assert MISTAKES[uri] in str(said.value)
 
 
+def test_a_launch_with_such_an_address_trains_nothing(several):
+    words = ("trainer=smoke", "recording.duration_s=12", "recording.units=4")
+    typed = ("tracking.uri=htp://localhost:5000", "tracking.uri=null", "tracking.uri='postgres://me@host/runs'")
+    for done, word in zip(several([(*words, word) for word in typed]), typed, strict=True):
+        assert done.code == 1
+        assert "is no address of an MLflow store" in done.text, word
+        assert "Traceback" not in done.out
+        assert not list((done.folder / "outputs").rglob("best.ckpt"))
+
+
 @pytest.mark.parametrize(
     "uri", ["http://host", "https://me:x@host:443/mlflow/", "sqlite:///a.db", "mysql+pymysql://a@b/c", "databricks"]
 )
