@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import track
 
 import experiments
-from experiments.artefact import USAGE, Artefact, arguments, write
+from experiments.artefact import USAGE, Artefact, arguments, say_left_out, write
 from experiments.cells import Source
 from experiments.report import render
 from neuroexp.tracking import Store, StoreError
@@ -58,7 +58,7 @@ def main() -> None:
                 made.append(failed(name, error))
             write(made[-1], out)
         page = out / "report.html"
-        page.write_text(render(made, words, datetime.now(UTC)))
+        page.write_text(render(made, words, datetime.now(UTC), [*source.left_out.values()]))
         link = log(source, page)
     except (ValueError, StoreError) as error:
         sys.exit(str(error))
@@ -66,6 +66,7 @@ def main() -> None:
         state = artefact.provenance.partition(":")[0]
         print(f"{artefact.name:36} {state}" + ("; some are missing" if artefact.missing else ""))
     print(f"\n{page}\n{link}")
+    say_left_out(source)
 
 
 def log(source: Source, page: Path) -> str:

@@ -204,3 +204,10 @@ def main(make: Callable[[Source], Artefact]) -> None:
     except (ValueError, StoreError) as error:
         sys.exit(str(error))
     show(artefact, write(artefact, out))
+    say_left_out(source)
+
+
+def say_left_out(source: Source) -> None:
+    """Say which runs are in no table, and why."""
+    for why in source.left_out.values():
+        print(f"left out: {why}", file=sys.stderr)

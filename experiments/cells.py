@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,8 +13,8 @@ import pandas as pd
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from neuroexp import budget, provenance
-from neuroexp.tracking import Store, experiments
+from neuroexp import budget, provenance, runfiles
+from neuroexp.tracking import LOST, Store, experiments
 
 SETTINGS = (
     "dataset",
@@ -50,6 +49,7 @@ class Source:
     artifacts: str
     only: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # setting -> values
     budget: budget.Budget = field(default_factory=lambda: budget.read(None))
+    left_out: dict[str, str] = field(default_factory=dict, init=False)  # run -> why it cannot be read
     _read: dict[str, pd.DataFrame] = field(default_factory=dict, init=False, repr=False)  # by experiment
 
     def runs(self, experiment: str) -> pd.DataFrame:
@@ -87,15 +87,13 @@ class Source:
         if experiment not in experiments(self.uri):
             return pd.DataFrame()
         store = Store(self.uri, self.artifacts, experiment)
-        rows, configs = [], {}
+        rows: list[dict[str, Any]] = []
+        configs: dict[str, dict[str, Any]] = {}
         for row in store.runs():
-            condition = row.get("tag.neuroexp.condition", row["run_id"])
-            if condition not in configs:  # runs that differ in fold and seed alone share the rest
-                configs[condition] = settings(yaml.load(store.text(row["run_id"], "config.yaml"), LOADER))
-            tags = {"commit": row.get("tag.mlflow.source.git.commit", ""), "sweep": row.get("tag.sweep", "")}
-            kept = {name: value for name, value in row.items() if not name.startswith("tag.")}
-            numbers = {name: int(kept[name]) for name in REPEATED}
-            rows.append(kept | configs[condition] | numbers | tags)  # what was typed is text in MLflow
+            try:
+                rows.append(_row(store, row, configs))
+            except ValueError as error:  # of one run, and the others can do without it
+                self.left_out[row["run_id"]] = str(error)
         table = pd.DataFrame(rows)
         science = [name for name in table if is_setting(name)]
         # newest first: the others are of another version of this package, say
@@ -103,9 +101,32 @@ class Source:
 
     def machine(self, experiment: str, run_id: str) -> str:
         """Return on what a run was trained."""
-        environment = json.loads(Store(self.uri, self.artifacts, experiment).text(run_id, "environment.json"))
+        try:
+            text = Store(self.uri, self.artifacts, experiment).text(run_id, run_id[:8], "environment.json")
+            environment = runfiles.environment(text, run_id[:8])
+        except ValueError as error:
+            self.left_out[run_id] = str(error)
+            return "an unknown machine"
         gpus = ", ".join(environment["gpus"])
         return gpus or f"{environment['processor']} with {environment['cores']} cores, {environment['threads']} threads"
+
+
+def _row(store: Store, row: Mapping[str, Any], configs: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return a run with its settings, which `configs` keeps by condition; raises ValueError, naming it, when it lacks them."""
+    name, run_id = row["name"] or row["run_id"], row["run_id"]
+    if row.get(f"tag.{LOST}"):
+        raise ValueError(f"{name} ({run_id[:8]}) is without its files: {runfiles.REMEDY}")
+    condition = row.get("tag.neuroexp.condition", run_id)
+    if condition not in configs:  # runs that differ in fold and seed alone share the rest
+        configs[condition] = settings(runfiles.configuration(store.text(run_id, name, "config.yaml"), name))
+    try:
+        numbers = {key: int(row[key]) for key in REPEATED}  # what was typed is text in MLflow
+    except (KeyError, ValueError):
+        raise ValueError(f"{name} ({run_id[:8]}) does not say its fold and seed") from None
+    tags = {"commit": row.get("tag.mlflow.source.git.commit", ""), "sweep": row.get("tag.sweep", "")}
+    return (
+        {key: value for key, value in row.items() if not key.startswith("tag.")} | configs[condition] | numbers | tags
+    )
 
 
 def per_recording(runs: pd.DataFrame) -> pd.DataFrame:

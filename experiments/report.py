@@ -18,8 +18,8 @@ from experiments.artefact import Artefact, is_text, readable
 from neuroexp import __version__, provenance
 
 
-def render(artefacts: Sequence[Artefact], words: Sequence[str], when: datetime) -> str:
-    """Return the page: every artefact with its tables, figures, provenance and what is missing."""
+def render(artefacts: Sequence[Artefact], words: Sequence[str], when: datetime, left_out: Sequence[str] = ()) -> str:
+    """Return the page: every artefact with its tables, figures, provenance and what is missing; which runs are left out."""
     templates = FileSystemLoader(Path(__file__).parent)
     environment = Environment(loader=templates, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.filters |= {"image": _image, "readable": readable, "right": _right}
@@ -29,7 +29,7 @@ def render(artefacts: Sequence[Artefact], words: Sequence[str], when: datetime) 
     ]
     commit = provenance.revision().get("mlflow.source.git.commit", "")[:8]
     return environment.get_template("report.html").render(
-        papers=papers, narrowed=" ".join(words), when=when, version=__version__, commit=commit
+        papers=papers, narrowed=" ".join(words), when=when, version=__version__, commit=commit, left_out=left_out
     )
 
 

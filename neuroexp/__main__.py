@@ -16,7 +16,7 @@ from neuroexp import dispatch, display, launch, loader, mistakes, rays, trust, u
 
 
 def main() -> None:
-    """Run a job or a sweep; exit with 1 when a job failed, with 130 after Ctrl-C and 143 after SIGTERM."""
+    """Run a job or a sweep; exit with 1 when a job failed or was killed, with 130 after Ctrl-C and 143 after SIGTERM."""
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(usage.text())
         return
@@ -38,7 +38,10 @@ def main() -> None:
         code = 128 + number
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, stop)
+    for name in ("SIGTERM", "SIGHUP"):  # the second when its terminal is closed, unless nohup has it ignored
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, stop)
     try:
         with display.bar("verbose=true" not in sys.argv):  # else each job has its own
             job()
@@ -58,7 +61,7 @@ def main() -> None:
         display.summary(rows)
     if code:
         sys.exit(code)
-    if any(row["status"] == "failed" for row in rows):
+    if any(row["status"] in ("failed", "killed") for row in rows):
         sys.exit(1)
 
 

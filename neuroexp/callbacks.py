@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 import sys
@@ -15,6 +14,8 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 from tqdm import tqdm
+
+from neuroexp import checkpoints, files
 
 log = logging.getLogger(__name__)
 
@@ -61,9 +62,7 @@ class Progress(Callback):
         """Write at most once a second."""
         if time.monotonic() - self.written > 1:
             self.written = time.monotonic()
-            partial = self.path.with_suffix(".part")
-            partial.write_text(json.dumps({"epoch": trainer.current_epoch + 1, "epochs": trainer.max_epochs}))
-            partial.replace(self.path)
+            files.write(self.path, {"epoch": trainer.current_epoch + 1, "epochs": trainer.max_epochs})
 
 
 class Resume(Checkpoint):
@@ -103,6 +102,10 @@ class Resume(Checkpoint):
         """Take up the state when the first epoch begins: building the trainer has drawn random numbers since."""
         self.random, self.earlier_s = state_dict, state_dict["seconds"]
 
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Have the best weights looked for where this training keeps them, wherever the checkpoint says that they are."""
+        checkpoints.rehome(checkpoint, trainer.checkpoint_callbacks)
+
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Restore the state of the random numbers."""
         if self.random is not None:
@@ -112,11 +115,9 @@ class Resume(Checkpoint):
             self.random = None
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the checkpoint; a reader never sees half of it."""
+        """Write the checkpoint."""
         if time.perf_counter() - self.written >= self.every_s:
-            partial = self.path.with_suffix(".part")
-            trainer.save_checkpoint(partial)
-            partial.replace(self.path)
+            trainer.save_checkpoint(self.path)
             self.written = time.perf_counter()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -14,7 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from neuroexp import budget, display, launch, provenance, sources, trust
+from neuroexp import budget, display, launch, provenance, reach, sources, trust
 from neuroexp.job import Job, Result, quiet, run, sentence
 from neuroexp.worker import Worker
 
@@ -99,13 +100,13 @@ def _abandon(facts: dict[str, Any], result: Result) -> None:
     from neuroexp.tracking import StoreError, open_store  # noqa: PLC0415 - a second to import, after a rare event
 
     reason = result.get("error", "interrupted")
-    with Path(facts["log"]).open("a") as file:
+    with contextlib.suppress(OSError), Path(facts["log"]).open("a") as file:
         file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {reason}\n")
     if result.get("run_id"):
         try:
             store = open_store(facts["uri"], facts["artifacts"], facts["experiment"])
             store.abandon(result["run_id"], "FAILED" if result["status"] == "failed" else "KILLED", reason)
-        except StoreError as error:
+        except (StoreError, ValueError) as error:
             log.warning("%s", error)
 
 
@@ -115,7 +116,7 @@ def settle() -> None:
     if place is None:
         return
     unended = launch.unended(place)
-    if unended and launch.read(place / launch.LAUNCH)["cluster"]:
+    if unended and (launch.facts(place) or {"cluster": False})["cluster"]:
         display.goes_on(len(unended))
         return
     for path, facts in unended:
@@ -187,6 +188,8 @@ def describe(cfg: DictConfig) -> Job:
 def _tell(result: Result) -> None:
     if result["status"] == "failed":
         console.error("%s failed: %s", result["name"], result["error"])
+    elif result["status"] in ("killed", "elsewhere"):
+        console.info("%s %s", result["name"], result["status"])
     elif not os.environ.get(launch.BAR):
         scores = [
             f"{display.heading(name)} {result['scores'].get(name, float('nan')):.3f}" for name in result["report"]
@@ -238,6 +241,7 @@ def check(cfg: DictConfig) -> None:
         if isinstance(value, bool) or not isinstance(value, int | float) or value < least or not whole:
             raise ValueError(f"{name}={value} is no number of at least {least}")
     budget.read(cfg.budget)
+    reach.check(cfg.tracking.uri)
     crossed = cfg.recording._target_ == "neuroexp.recordings.hdsemg_crossed.read"
     if crossed and (cfg.split._target_, cfg.fold) != ("neuroexp.splits.contraction", 1):
         raise ValueError(

@@ -48,7 +48,7 @@ def _draw(ended: threading.Event) -> None:
             return
     place = launch.folder()
     assert place is not None
-    jobs = launch.read(place / launch.LAUNCH).get("jobs")
+    jobs = launch.jobs()
     if not jobs or jobs == 1:
         return
     from rich.console import Console  # noqa: PLC0415 - not for --help

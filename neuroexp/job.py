@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 import time
@@ -12,15 +13,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neuroexp import provenance, resolved, sources, trust
-from neuroexp.ledger import Cell, Record, claimed, discard
+from neuroexp import files, leftovers, provenance, resolved, sources, trust
+from neuroexp.delivery import current, deliver, sent, settled
+from neuroexp.ledger import Cell
+from neuroexp.rivals import rivals, stays, taken
 
 if TYPE_CHECKING:
     from neuroexp.record import Run
     from neuroexp.tracking import Store
 
 log = logging.getLogger(__name__)  # to the job's log
-FILES = "files"  # of a run, in the job's folder until the store has taken them
 
 Result = dict[str, Any]
 
@@ -81,6 +83,7 @@ def _run(job: Job, result: Result, started: Callable[[str], None]) -> None:
     tracking, experiment = job.config["tracking"], job.config["experiment"]
     key = provenance.configuration_key(job.config)
     cell = Cell(tracking["ledger"], tracking["uri"], experiment, key)
+    leftovers.clear(cell.ledger)
     result["uri"] = tracking["uri"]
     try:
         store = open_store(tracking["uri"], tracking["artifacts"], experiment)
@@ -111,23 +114,38 @@ def _run(job: Job, result: Result, started: Callable[[str], None]) -> None:
             run.file(job.log)
             run.end("KILLED" if killed else "FAILED")
             if run.send():
-                discard(run.folder)
+                files.discard(run.folder)
             raise
         run.file(job.log)
-        record = run.end("FINISHED") | {
-            "scores": scores,
-            "files": str(run.folder),
-            "store": {"uri": tracking["uri"], "artifacts": tracking["artifacts"], "experiment": experiment},
-        }
-        cell.publish(record)  # from here on the cell is finished, whatever happens to this process or to the store
-        cell.clear()
-        result |= {"status": "finished", "scores": scores}
-        if run.send():
-            _sent(cell, record | {"run_id": run.run_id})  # it may have been away when the run began
-        else:
-            result["unsent"] = run.problem or result.get("unsent")
+        result |= _end(job, cell, store, run, scores)
     if store is not None:
         store.save_view(job.launch, job.columns, job.config["report"])
+
+
+def _end(job: Job, cell: Cell, store: Store | None, run: Run, scores: dict[str, float]) -> Result:
+    """Finish the run of a training that went well, unless another launch has finished or taken its cell meanwhile."""
+    from neuroexp.tracking import StoreError  # noqa: PLC0415 - as above
+
+    lost = None if store is None else taken(store, cell, run)
+    if lost is not None:
+        run.end("KILLED")
+        files.discard(run.folder)
+        cell.clear()
+        return lost
+    tracking = job.config["tracking"]
+    where = {"uri": tracking["uri"], "artifacts": tracking["artifacts"], "experiment": job.config["experiment"]}
+    record = run.end("FINISHED") | {"scores": scores, "store": where}
+    cell.publish(record)  # from here on the cell is finished, whatever happens to this process or to the store
+    cell.clear()
+    result: Result = {"status": "finished", "scores": scores}
+    if store is None or not run.send():
+        return result | ({"unsent": run.problem} if run.problem else {})
+    record["run_id"] = run.run_id  # it may have been away when the run began
+    first: Result = {}
+    with contextlib.suppress(StoreError):
+        first = settled(record, store)
+    sent(cell, record | first)
+    return {"status": "skipped", **first} if first else result | {"run_id": run.run_id}
 
 
 def _begin(job: Job, cell: Cell, store: Store | None, key: str, mine: bool) -> Run | Result:
@@ -144,8 +162,9 @@ def _begin(job: Job, cell: Cell, store: Store | None, key: str, mine: bool) -> R
             "neuroexp.claimant": cell.claimant(),
             "neuroexp.alive": str(time.time()),
         }
-        run = Run(store, record, job.folder / FILES)
-        if store is None or run.run_id is None or _stays(store, key, cell, run):
+        files.discard(cell.files)  # of a process that was killed
+        run = Run(store, record, cell.files)
+        if store is None or run.run_id is None or stays(store, key, cell, run):
             return run
         time.sleep(random.uniform(0.2, 2))  # should both have withdrawn, one comes back first
 
@@ -163,7 +182,7 @@ def _found(job: Job, cell: Cell, store: Store | None, key: str) -> Result | None
 
     found: Result | None = None
     try:
-        record = _current(cell, store)
+        record = current(cell, store)
         if record is not None:
             found = {"status": "skipped", "scores": record["scores"]}
             if store is not None and not record["sent"]:
@@ -172,7 +191,7 @@ def _found(job: Job, cell: Cell, store: Store | None, key: str) -> Result | None
         elif store is not None:
             if done := store.finished(key):  # on another machine, or before there were records
                 found = {"status": "skipped", **done}
-            elif _rivals(store, key, cell):
+            elif rivals(store, key, cell):
                 found = {"status": "elsewhere"}
         if store is not None and found is not None and found["status"] == "skipped":
             store.join(found["run_id"], job.launch)
@@ -182,75 +201,6 @@ def _found(job: Job, cell: Cell, store: Store | None, key: str) -> Result | None
         if found is not None:
             found["unsent"] = str(error)
     return found
-
-
-def _current(cell: Cell, store: Store | None) -> Record | None:
-    """Return the cell's record, unless somebody has deleted its run in MLflow to have it again."""
-    record = cell.record()
-    if record is None or store is None or not record["sent"]:
-        return record
-    status = store.status(record["run_id"])
-    if status == "deleted":
-        cell.retire()
-        return None
-    if status == "unknown":  # a new store in the place of a lost one
-        record |= {"run_id": None, "sent": False}
-    return record
-
-
-def deliver(cell: Cell, record: Record, store: Store) -> str:
-    """Send a finished record to the store, exactly once however often it is tried; return the run's id."""
-    record |= {"run_id": record["run_id"] or store.start(record)}
-    cell.publish(record)
-    record["run_id"] = store.fill(record, Path(record["files"]) if record["files"] else None)
-    _sent(cell, record)
-    return str(record["run_id"])
-
-
-def _sent(cell: Cell, record: Record) -> None:
-    files = record["files"]
-    cell.publish(record | {"sent": True, "files": None})
-    if files:
-        discard(files)
-
-
-def _stays(store: Store, key: str, cell: Cell, run: Run) -> bool:
-    """Return whether a run that has just begun keeps its cell; else it is gone.
-
-    Every claimant begins its run before it looks for others, so of two at once at least one sees the other and withdraws.
-    Who is not running any more by then may have finished since this one looked before: that question comes last.
-    """
-    from neuroexp.tracking import StoreError  # noqa: PLC0415 - as above
-
-    try:
-        if not _rivals(store, key, cell, run.run_id) and store.finished(key) is None:
-            return True
-        run.end("KILLED")
-        store.delete(str(run.run_id))
-    except StoreError as error:  # it went away: then this training is not lost on it
-        log.warning("%s", error)
-        return True
-    return False
-
-
-def _rivals(store: Store, key: str, cell: Cell, mine: str | None = None) -> bool:
-    """Return whether another run has this cell, live or just finished; one whose process is gone is marked KILLED."""
-    from neuroexp.tracking import ALIVE, CLAIMANT, STALE_S  # noqa: PLC0415 - as above
-
-    alive = False
-    for run_id, tags in store.running(key).items():
-        if run_id == mine:
-            continue
-        claimant = tags.get(CLAIMANT, "")
-        held = False if cell.covers(claimant) else claimed(claimant)  # we hold the lock, so the other does not
-        if held is None:  # out of sight: does it still say that it lives?
-            held = time.time() - float(tags.get(ALIVE, 0)) < STALE_S
-        # one that has let go since it was listed has ended by itself, or has withdrawn
-        status = "RUNNING" if held else store.status(run_id)
-        alive = alive or held or status == "FINISHED"
-        if not held and status == "RUNNING":
-            store.abandon(run_id, "KILLED", "its process ended without a word")
-    return alive
 
 
 def interrupted(error: BaseException) -> bool:

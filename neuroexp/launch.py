@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import secrets
 import socket
@@ -17,7 +15,7 @@ from filelock import FileLock
 from hydra.experimental.callback import Callback
 from omegaconf import OmegaConf
 
-from neuroexp import rays
+from neuroexp import files, rays
 
 LAUNCH, RUNNING, RESULT, PROGRESS, STOP, ALIVE = (
     "launch.json", "running.json", "result.json", "progress.json", "stop", "alive",
@@ -26,6 +24,34 @@ LAUNCH, RUNNING, RESULT, PROGRESS, STOP, ALIVE = (
 NAME, FOLDER, BAR, PID = "NEUROEXP_LAUNCH", "NEUROEXP_FOLDER", "NEUROEXP_BAR", "NEUROEXP_PID"
 
 Result = dict[str, Any]
+
+SCORES = files.mapping_of(files.number)
+LAUNCH_SHAPE: files.Shape = {
+    "name": files.text,
+    "jobs": files.maybe(files.whole),
+    "cluster": files.flag,
+    "began": files.number,
+    "host": files.text,
+    "command": files.list_of(files.text),
+}
+JOB_SHAPE: files.Shape = {"job": files.whole, "name": files.text, "log": files.text}
+RUNNING_SHAPE: files.Shape = {
+    **JOB_SHAPE,
+    "began": files.number,
+    **dict.fromkeys(("uri", "artifacts", "experiment"), files.text),
+}
+RESULT_SHAPE: files.Shape = {
+    **JOB_SHAPE,
+    "status": lambda value: value in ("finished", "skipped", "elsewhere", "failed", "killed", "left"),
+    "scores": SCORES,
+    "report": files.list_of(files.text),
+    "seconds": files.number,
+}
+POSSIBLE: files.Shape = {  # in a result or a running job
+    **dict.fromkeys(("run_id", "unsent"), files.maybe(files.text)),
+    **dict.fromkeys(("link", "error", "budget"), files.text),
+}
+PROGRESS_SHAPE: files.Shape = {"epoch": files.whole, "epochs": files.whole}
 
 _held: list[FileLock] = []
 
@@ -49,19 +75,18 @@ class Launch(Callback):
 def _describe(folder: Path, jobs: int | None, cluster: bool = False) -> None:
     os.environ[FOLDER] = str(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    claim = FileLock(folder / ALIVE)  # held until this process ends, however it does
+    claim = files.lock(folder / ALIVE)  # held until this process ends, however it does
     claim.acquire()
     _held.append(claim)
-    host = socket.gethostname()
-    facts = {
+    described = {
         "name": name(),
         "jobs": jobs,
         "cluster": cluster,  # whose jobs go on when the launch ends
         "began": time.time(),
-        "host": host,
-        "claimant": f"launch:{host}:{folder / ALIVE}",
+        "host": socket.gethostname(),
+        "command": sys.argv[1:],
     }
-    write(folder, facts | {"command": sys.argv[1:]}, LAUNCH)
+    write(folder, described, LAUNCH)
 
 
 def _count(config: Any) -> int | None:
@@ -96,10 +121,20 @@ def folder() -> Path | None:
     return Path(os.environ[FOLDER]) if FOLDER in os.environ else None
 
 
+def facts(place: Path) -> dict[str, Any] | None:
+    """Return what a launch has said of itself in its folder; None when it has not, or when its file is damaged."""
+    return files.read(place / LAUNCH, LAUNCH_SHAPE)
+
+
 def jobs() -> int | None:
     """Return how many jobs this launch has, where that is known."""
     place = folder()
-    return None if place is None else read(place / LAUNCH).get("jobs")
+    return None if place is None else (facts(place) or {"jobs": None})["jobs"]
+
+
+def alive(place: Path, host: str) -> bool | None:
+    """Return whether a launch of a machine goes on; None when that machine is another one."""
+    return bool(files.held(place / ALIVE)) if host == socket.gethostname() else None
 
 
 def stop() -> None:
@@ -116,17 +151,7 @@ def stopped() -> bool:
 
 def write(place: str | Path, facts: Mapping[str, Any], file: str = RESULT) -> None:
     """Leave facts in a folder; a reader never sees half of them."""
-    path = Path(place) / file
-    partial = path.with_suffix(".part")
-    partial.write_text(json.dumps(facts))
-    partial.replace(path)
-
-
-def read(path: Path) -> dict[str, Any]:
-    """Return the facts in a file; none when it is not there."""
-    with contextlib.suppress(FileNotFoundError):
-        return dict(json.loads(path.read_text()))
-    return {}
+    files.write(Path(place) / file, facts)
 
 
 def results(place: Path | None = None) -> list[Result]:
@@ -134,14 +159,29 @@ def results(place: Path | None = None) -> list[Result]:
     place = place or folder()
     if place is None:
         return []
-    found = [read(path) for path in (*place.glob(RESULT), *place.glob(f"*/{RESULT}"))]
-    return sorted((result for result in found if result), key=lambda result: int(result["job"]))
+    found = [_result(path) for path in (*place.glob(RESULT), *place.glob(f"*/{RESULT}"))]
+    return sorted((result for result in found if result is not None), key=lambda result: int(result["job"]))
+
+
+def _result(path: Path) -> Result | None:
+    found = files.read(path, RESULT_SHAPE, POSSIBLE)
+    return None if found is not None and found["status"] == "failed" and "error" not in found else found
 
 
 def unended(place: Path) -> list[tuple[Path, dict[str, Any]]]:
     """Return the jobs of a launch that have begun and not ended, by their folders, with how far they are."""
     found = []
     for path in (*place.glob(RUNNING), *place.glob(f"*/{RUNNING}")):
-        if not (path.parent / RESULT).exists() and (facts := read(path)):
-            found.append((path.parent, facts | read(path.parent / PROGRESS)))
+        facts = files.read(path, RUNNING_SHAPE, POSSIBLE)
+        if facts is not None and _result(path.parent / RESULT) is None:
+            progress = files.read(path.parent / PROGRESS, PROGRESS_SHAPE) or {}
+            found.append((path.parent, facts | progress))
     return sorted(found, key=lambda job: int(job[1]["job"]))
+
+
+def damaged(place: Path) -> list[Path]:
+    """Return the files of a launch that are not what its jobs have written."""
+    found = [(path, _result(path)) for path in (*place.glob(RESULT), *place.glob(f"*/{RESULT}"))]
+    running = (*place.glob(RUNNING), *place.glob(f"*/{RUNNING}"))
+    found += [(path, files.read(path, RUNNING_SHAPE, POSSIBLE)) for path in running]
+    return sorted(path for path, facts in found if facts is None)

@@ -132,7 +132,7 @@ def _job(base: DictConfig, line: Sequence[str], values: Sequence[Any], number: i
 def finished(jobs: Sequence[tuple[Job, str]]) -> set[str]:
     """Return the keys that have a record here or a finished run in MLflow."""
     keys = {key for job, key in jobs if _cell(job, key).record() is not None}
-    return keys | {row["tag.neuroexp.key"] for row in _rows(jobs)}
+    return keys | {row.get("tag.neuroexp.key", "") for row in _rows(jobs)}
 
 
 def _cell(job: Job, key: str) -> Cell:
@@ -184,7 +184,8 @@ def _kind_of(parameters: Mapping[str, Any]) -> tuple[str, ...]:
 
 def known(kind: tuple[str, ...], rows: Sequence[dict[str, Any]]) -> Estimate | None:
     """Return what finished runs of this kind took, by their median; None when there are none."""
-    same = [row for row in rows if _kind_of(row) == kind and "time/fit_s" in row]
+    needed = {"time/fit_s", "time/test_s", "cost/parameters"}
+    same = [row for row in rows if _kind_of(row) == kind and needed <= row.keys()]
     if not same:
         return None
     seconds = [row["time/fit_s"] + row["time/test_s"] + row.get("time/outside_s", 0) for row in same]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
@@ -13,12 +14,12 @@ from pathlib import Path
 from shutil import copyfile
 from typing import Any
 
-from neuroexp.tracking import ALIVE, Store, StoreError
+from neuroexp.tracking import ALIVE, Store, StoreError, stale_s
 
 log = logging.getLogger(__name__)
 
 FLUSH_S = 1.0
-BEAT_S = 60.0  # a sign of life for other machines
+BEATS = 10  # signs of life for other machines, in the time after which they take a run for dead
 
 
 class Run:
@@ -47,11 +48,15 @@ class Run:
             act(self.store)
         except StoreError as error:
             self.problem = str(error)
-            log.warning("%s; results are kept in this job's folder", error)
+            log.warning("%s; results are kept in %s", error, self.folder)
 
     def _beat(self) -> None:
-        while not self._ended.wait(BEAT_S):
-            self._try(lambda store: store.tag(str(self.run_id), ALIVE, str(time.time())))
+        """Give signs of life as long as the run lasts, whatever became of the one before."""
+        while not self._ended.wait(stale_s() / BEATS):
+            if self.store is not None and self.run_id is not None:
+                with contextlib.suppress(StoreError):
+                    self.store.tag(self.run_id, ALIVE, str(time.time()))
+                    self.problem = None  # it is back
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         """Log finite values; MLflow would store an infinity as a very large number."""
@@ -99,7 +104,13 @@ class Run:
     def send(self) -> bool:
         """Complete the run in the store; return whether it took everything."""
         self.problem = None  # it may have come back
-        self._try(lambda store: self.record.update(run_id=store.fill(self.record, self.folder, self._sent)))
+
+        def fill(store: Store) -> None:
+            if self.run_id is not None and store.status(self.run_id) in ("deleted", "unknown"):
+                self.record["run_id"], self._sent = None, 0
+            self.record.update(run_id=store.fill(self.record, self.folder, self._sent))
+
+        self._try(fill)
         return self.store is not None and self.problem is None
 
 

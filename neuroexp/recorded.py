@@ -6,20 +6,24 @@ import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from neuroexp import runfiles
 from neuroexp.tracking import opening
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def read(uri: str, run_id: str) -> dict[str, Any]:
     """Return a run of any experiment: id (of which `run_id` may be the beginning), name, metrics, tags, two texts.
 
     Beside them the digest of its recording. Raises StoreError when the store cannot be reached, ValueError when the run is
-    not in it, not the only one whose id begins so, or not finished.
+    not in it, not the only one whose id begins so, not finished, or without its files.
     """
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
         raise ValueError(f"{uri} is not there: name the store with tracking.uri=URI")
-    with opening(uri) as client, tempfile.TemporaryDirectory() as folder:
+    with opening(uri) as client:
         run = _run(client, uri, run_id)
         if run.info.status != "FINISHED":
             raise ValueError(
@@ -29,12 +33,12 @@ def read(uri: str, run_id: str) -> dict[str, Any]:
         inputs = run.inputs.dataset_inputs if run.inputs else []
         found = {
             "run_id": run.info.run_id,
-            "name": run.info.run_name,
+            "name": run.info.run_name or run.info.run_id,
             "digest": inputs[0].dataset.digest if inputs else "",
         }
         found |= {"metrics": dict(run.data.metrics), "tags": dict(run.data.tags)}
         for name in ("config.yaml", "environment.json"):
-            found[name] = Path(client.download_artifacts(run.info.run_id, name, folder)).read_text()
+            found[name] = runfiles.text(client, run.info.run_id, found["name"], name)
     return found
 
 
@@ -50,8 +54,20 @@ def _run(client: Any, uri: str, run_id: str) -> Any:
     return found[0]
 
 
+def weights(uri: str, found: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return the weights of the network of a run that `read` has found.
+
+    Raises ValueError when they are gone or not those that were written, StoreError when the store cannot be reached.
+    """
+    run_id, name = found["run_id"], found["name"]
+    with tempfile.TemporaryDirectory() as folder:
+        with opening(uri) as client:
+            path = runfiles.bring(client, run_id, name, runfiles.WEIGHTS, folder)
+        return runfiles.weights(path, found["tags"], name)
+
+
 def download(uri: str, run_id: str, path: str, folder: str | Path) -> Path:
-    """Bring a file or folder of a run into `folder`, return where it is; raises StoreError when it cannot be had."""
+    """Bring a folder of a run into `folder`, return where it is; raises StoreError when it cannot be had."""
     with opening(uri) as client:
         return Path(client.download_artifacts(run_id, path, str(folder)))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging.config
 import math
 import sys
@@ -11,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from neuroexp import display, provenance, sources, trained
+from neuroexp import display, provenance, runfiles, sources, trained
 from neuroexp.job import Job, run
 
 USAGE = "python -m neuroexp.repeat RUN_ID [tracking.uri=URI] [recording.path=FILE] [trusted=[MODULE]]"
@@ -23,13 +22,17 @@ def main() -> None:
     """Train a recorded run again from its configuration, compare the scores; exit with 1 when they differ."""
     asked = trained.asked(sys.argv[1:], USAGE, free=True)
     recorded = asked.found
+    try:
+        environment = runfiles.environment(recorded["environment.json"], recorded["name"])
+    except ValueError as error:
+        sys.exit(str(error))
     with tempfile.TemporaryDirectory() as folder:
         result = again(dict(asked.config), recorded["name"], Path(folder), asked.trusted)
     if result["status"] == "killed":
         raise KeyboardInterrupt
     if result["status"] != "finished":
         sys.exit(f"{recorded['name']} {result['status']}: {result.get('error', '')}")
-    others = differences(json.loads(recorded["environment.json"]), recorded["tags"])
+    others = differences(environment, recorded["tags"])
     sys.exit(report(recorded["name"], recorded["metrics"], result["scores"], others))
 
 

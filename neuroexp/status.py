@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from neuroexp import display, launch
-from neuroexp.ledger import claimed
 
 
 def main() -> None:
@@ -18,15 +17,16 @@ def main() -> None:
         print(__doc__)
         return
     chosen = Path(sys.argv[1]) if len(sys.argv) > 1 else display.latest(Path("outputs"))
-    if chosen is None or not (chosen / launch.LAUNCH).is_file():
+    if chosen is None or not (chosen / launch.LAUNCH).exists():
         where = chosen or "./outputs"
         sys.exit(f"{where} holds no launch: python -m neuroexp.status [FOLDER], by default the newest in ./outputs")
-    facts, rows, now = (
-        launch.read(chosen / launch.LAUNCH),
-        launch.results(chosen),
-        [facts for _, facts in launch.unended(chosen)],
-    )
-    alive = claimed(facts.get("claimant", ""))
+    facts = launch.facts(chosen)
+    if facts is None:
+        sys.exit(
+            f"{chosen / launch.LAUNCH} is damaged: it does not say what was launched, and its jobs are in {chosen}"
+        )
+    rows, now = launch.results(chosen), [facts for _, facts in launch.unended(chosen)]
+    alive = launch.alive(chosen, facts["host"])
     state = {True: "running", False: "ended", None: f"on {facts['host']}"}[alive]
     out = display.console()
     out.print(f"{chosen}: {state}", markup=False)
@@ -38,6 +38,8 @@ def main() -> None:
     for row in rows:
         if row["status"] == "failed":
             display.failed(out, row)
+    for path in launch.damaged(chosen):
+        out.print(f"{path} is damaged, its job is not counted", markup=False, soft_wrap=True)
 
 
 def _jobs(

@@ -21,35 +21,62 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # seven take minu
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
 
 import mlflow
-from filelock import FileLock
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
-from mlflow.exceptions import MlflowException
+from mlflow.exceptions import MlflowException, RestException
 from requests import RequestException
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
+from neuroexp import files, reach, runfiles
 from neuroexp.views import DESCRIPTION, NOTE, member, saved_view
 
 log = logging.getLogger(__name__)
 
 KEY, SWEEP, DONE = "neuroexp.key", "sweep", "neuroexp.tested"
 UID, CLAIMANT, ALIVE = "neuroexp.record", "neuroexp.claimant", "neuroexp.alive"
+LOST = "neuroexp.files"  # `lost`: the run is there without its files
 VIEW = "neuroexp-"  # and the sweep's name: the key of its saved view
 VIEWS_KEPT = 30  # MLflow takes no more than forty, and people save their own
-STALE_S = 600.0  # a run on another machine that says nothing for so long is dead
+STALE_S = (
+    600.0  # a run on another machine that says nothing for so long is dead, unless NEUROEXP_STALE_S says otherwise
+)
 
 
 class StoreError(Exception):
     """The store cannot be reached, or does not take what it is given."""
 
 
+def stale_s() -> float:
+    """Return after how many seconds without a sign of life a run on another machine is dead."""
+    said = os.environ.get("NEUROEXP_STALE_S", str(STALE_S))
+    try:
+        seconds = float(said)
+    except ValueError:
+        seconds = 0
+    if not 0 < seconds < float("inf"):
+        raise ValueError(f"NEUROEXP_STALE_S={said} is no number of seconds above 0")
+    return seconds
+
+
 @contextlib.contextmanager
 def reaching(uri: str) -> Iterator[None]:
     """Raise StoreError in place of every way in which MLflow says that its store did not answer."""
     try:
+        reach.ready(uri)
         yield
+    except ModuleNotFoundError as error:
+        raise StoreError(f"the MLflow store {reach.shown(uri)} cannot be used: {reach.driver(error)}") from error
     except (MlflowException, RequestException, SQLAlchemyError, OSError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise StoreError(f"the MLflow store {uri} does not answer: {reason[:200]}") from error
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        if _outage(error):
+            reach.note(uri, reason)
+        raise StoreError(f"the MLflow store {reach.shown(uri)} does not answer: {reason}") from error
+
+
+def _outage(error: Exception) -> bool:
+    """Return whether a store is away, other than one that answers and refuses."""
+    if isinstance(error, MlflowException) and not isinstance(error, RestException):
+        return error.error_code == "TEMPORARILY_UNAVAILABLE" or "failed with exception" in str(error)
+    return isinstance(error, RequestException | OperationalError)
 
 
 @cache
@@ -66,7 +93,7 @@ class Store:
 
         Who only reads asks `experiments` first whether there is one.
         """
-        self.uri, self.experiment = uri, experiment
+        self.uri, self.artifacts, self.experiment = uri, artifacts, experiment
         self._views: set[str] = set()
         with opening(uri) as self.client:
             self.experiment_id = self._experiment(artifacts)
@@ -86,12 +113,36 @@ class Store:
             )
         return str(found.experiment_id)
 
-    def finished(self, key: str) -> dict[str, Any] | None:
-        """Return id and scores of the finished and tested run with this configuration key, if there is one."""
+    def finished(self, key: str, besides: str | None = None) -> dict[str, Any] | None:
+        """Return id and scores of the first finished and tested run with this configuration key, if there is one.
+
+        The run of the record whose uid is `besides` does not count.
+        """
+        for run in self._finished(key):
+            if besides is None or run.data.tags.get(UID) != besides:
+                return {"run_id": run.info.run_id, "scores": dict(run.data.metrics)}
+        return None
+
+    def _finished(self, key: str) -> list[Any]:
         done = f"tags.`{KEY}` = '{key}' and tags.`{DONE}` = 'true' and attributes.status = 'FINISHED'"
         with reaching(self.uri):
-            found = self.client.search_runs([self.experiment_id], done, max_results=1)
-        return {"run_id": found[0].info.run_id, "scores": dict(found[0].data.metrics)} if found else None
+            found = list(self.client.search_runs([self.experiment_id], done, max_results=100))
+        return sorted(found, key=lambda run: (run.info.end_time or 0, run.info.run_id))
+
+    def settle(self, key: str) -> dict[str, Any] | None:
+        """Leave one finished run of those with this key, the one that ended first; return its id and scores.
+
+        Everybody who finishes one asks for this afterwards, so that of two who finish at once the last to ask sees both.
+        """
+        for run in self._finished(key)[1:]:
+            self.withdraw(run.info.run_id, "another launch has finished this cell before")
+        return self.finished(key)
+
+    def withdraw(self, run_id: str, reason: str) -> None:
+        """Mark a run KILLED whose cell another launch has."""
+        with reaching(self.uri):
+            self.client.set_tag(run_id, "error", reason)
+            self.client.set_terminated(run_id, "KILLED")
 
     def running(self, key: str) -> dict[str, dict[str, str]]:
         """Return the tags of the runs with this key that nobody has ended, by their ids."""
@@ -177,6 +228,8 @@ class Store:
         with reaching(self.uri):
             if folder is not None and folder.is_dir():
                 self.client.log_artifacts(run_id, str(folder))
+            elif not self.client.list_artifacts(run_id):
+                tags[LOST] = "lost"
             self.client.log_batch(run_id, tags=[RunTag(name, value[:5000]) for name, value in tags.items()])
             self.client.set_terminated(run_id, record["status"], record["ended_ms"])
         return str(run_id)
@@ -234,10 +287,15 @@ class Store:
             self.client.set_terminated(run_id)
         return run_id
 
-    def text(self, run_id: str, path: str) -> str:
-        """Return the text of a file of a run."""
+    def kept(self, run_id: str) -> Path | None:
+        """Return the folder with the files of a run that an SQLite store has lost; None when they are lost as well."""
+        folder = Path(self.artifacts).absolute() / run_id / "artifacts"
+        return folder if self.uri.startswith("sqlite:") and folder.is_dir() else None
+
+    def text(self, run_id: str, name: str, path: str) -> str:
+        """Return the text of a file of a run, see `runfiles.text`."""
         with reaching(self.uri):
-            return Path(self.client.download_artifacts(run_id, path)).read_text()
+            return runfiles.text(self.client, run_id, name, path)
 
     def link(self, sweep: str, host: str = "http://127.0.0.1:5000") -> str:
         """Return the address of the MLflow page that shows this sweep in its saved view."""
@@ -272,6 +330,7 @@ def experiments(uri: str) -> set[str]:
 @contextlib.contextmanager
 def opening(uri: str) -> Iterator[mlflow.MlflowClient]:
     """Yield a client of a store; raises StoreError when it cannot be reached."""
+    reach.check(uri)
     with warnings.catch_warnings(), reaching(uri), _lock(uri):
         warnings.simplefilter("ignore")  # of the libraries below MLflow, about each other
         _create(uri)
@@ -281,6 +340,10 @@ def opening(uri: str) -> Iterator[mlflow.MlflowClient]:
 def _create(uri: str) -> None:
     """Make the file of a new SQLite store at once: a process killed among its hundred tables would ruin it for good."""
     path = Path(uri.removeprefix("sqlite:///"))
+    if uri.startswith("sqlite:///"):
+        for left in path.parent.iterdir():  # of a process that was killed while it made one: only the lock's owner does
+            if left.name.startswith(f"{path.name}.") and ".part" in left.suffix:
+                files.discard(left)
     if uri.startswith("sqlite:///") and not path.exists():
         partial = path.with_name(f"{path.name}.{os.getpid()}.part")
         partial.unlink(missing_ok=True)
@@ -293,5 +356,4 @@ def _lock(uri: str) -> contextlib.AbstractContextManager[Any]:
     if not uri.startswith("sqlite:///"):
         return contextlib.nullcontext()
     path = Path(uri.removeprefix("sqlite:///"))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(f"{path}.lock")
+    return files.lock(path.with_name(f"{path.name}.lock"))

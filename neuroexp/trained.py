@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
 
-from neuroexp import mistakes, provenance, resolved, scores, sources, trust
+from neuroexp import mistakes, provenance, resolved, runfiles, scores, sources, trust
 from neuroexp.decoder import Decoder, Spec
 from neuroexp.fold import Fold
 from neuroexp.job import quiet, sentence
@@ -88,10 +88,7 @@ def ask(words: Sequence[str], usage: str, own: Sequence[str] = (), free: bool = 
         raise ValueError(str(error)) from None
     quiet()
     found = recorded.read(uri, pairs["run_id"])
-    try:
-        config = resolved.read(found["config.yaml"])
-    except ValueError as error:
-        raise ValueError(f"config.yaml of run {found['run_id']} is not a run's configuration: {error}") from None
+    config = runfiles.configuration(found["config.yaml"], found["name"])
     _check(settings, config, own, free)
     config = resolved.merged(config, changes)
     for group in ("dataset", "task"):  # a run records values, and a change of one must reach where it is used
@@ -143,10 +140,11 @@ def load(asked: Asked) -> Trained:
     Raises ValueError when the recording is not the one that the run has seen, its weights do not fit, or its score on the
     test windows is not the recorded one.
     """
-    from neuroexp.recorded import download  # noqa: PLC0415 - a second to import
+    from neuroexp.recorded import weights  # noqa: PLC0415 - a second to import
 
     cfg = asked.config
     trust.check_names(cfg, asked.trusted)
+    learnt = weights(asked.uri, asked.found)
     with own_source(asked) as changed:
         trust.check(cfg, asked.trusted)
         try:
@@ -161,10 +159,8 @@ def load(asked: Asked) -> Trained:
         raise ValueError(
             f"{fold.source.name} is not the recording, or not cut into the windows, that {name} was trained on"
         )
-    with tempfile.TemporaryDirectory() as folder:
-        weights = torch.load(download(asked.uri, asked.run_id, "model.pt", folder), "cpu", weights_only=True)
     try:
-        model.load_state_dict(weights)
+        model.load_state_dict(learnt)
     except RuntimeError as error:
         raise ValueError(
             f"the weights of {name} do not fit its network: {' '.join(str(error).split())[:200]}"

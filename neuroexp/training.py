@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
-from pytorch_lightning import Callback, Trainer, seed_everything
+from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-from neuroexp import budget, memory, operations, provenance, trust
+from neuroexp import budget, checkpoints, memory, operations, provenance, runfiles, trust
 from neuroexp.callbacks import EpochBar, Epochs, Progress, Resume
 
 if TYPE_CHECKING:
@@ -49,14 +49,12 @@ def train(job: Job, run: Run, cell: Cell) -> dict[str, float]:
     epochs, resume = Epochs(run.metrics), Resume(cell.last, cfg["checkpoint_s"])
     ready = time.perf_counter()
     trainer = _trainer(job, cell, [epochs, Progress(job.folder), EpochBar(job.name, job.bar), resume])
-    last = _checkpoint(cell)
+    last = _checkpoint(cell, task, trainer)
     with memory.kept():
         trainer.fit(task, datamodule=fold, ckpt_path=last, weights_only=True if last else None)
     if not epochs.history:
         raise ValueError(f"trainer.max_epochs={cfg['trainer']['max_epochs']} trains nothing")
-    best = Path(trainer.checkpoint_callback.best_model_path)  # type: ignore[union-attr]
-    if not best.is_file():
-        raise ValueError("the validation loss was never a number: lower optimizer.lr")
+    best = _best(trainer, epochs.history)
     fitted = time.perf_counter()
     [tested] = trainer.test(task, datamodule=fold, ckpt_path=str(best), verbose=False, weights_only=True)
     done = time.perf_counter()
@@ -75,7 +73,8 @@ def train(job: Job, run: Run, cell: Cell) -> dict[str, float]:
     allowed = budget.read(job.config.get("budget"))
     scores |= budget.estimates(scores, fold.decisions_hz, allowed.device)
     scores |= budget.metrics(scores, allowed)
-    torch.save(model.state_dict(), run.folder / "model.pt")
+    torch.save(model.state_dict(), run.folder / runfiles.WEIGHTS)
+    run.tags({runfiles.CHECKSUM: runfiles.sha256(run.folder / runfiles.WEIGHTS)})
     run.text(json.dumps(provenance.environment(), indent=1), "environment.json")
     if (changes := provenance.changes()) and provenance.revision():
         run.text(changes, "changes.patch")
@@ -111,7 +110,10 @@ def _trainer(job: Job, cell: Cell, ours: list[Any]) -> Trainer:
         if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
             callback.dirpath = str(cell.folder)
     # under Slurm Lightning would take the scheduler's signals, which are the launcher's
-    words: dict[str, Any] = {"callbacks": [*callbacks, *ours], "plugins": [LightningEnvironment()]}
+    words: dict[str, Any] = {
+        "callbacks": [*callbacks, *ours],
+        "plugins": [LightningEnvironment(), checkpoints.Checked()],
+    }
     devices = torch.cuda.device_count()
     if job.parallel and devices > 1 and settings["accelerator"] in ("auto", "gpu", "cuda"):
         words["devices"] = [job.number % devices]  # one each, in turn
@@ -119,18 +121,32 @@ def _trainer(job: Job, cell: Cell, ours: list[Any]) -> Trainer:
     return trainer
 
 
-def _checkpoint(cell: Cell) -> str | None:
-    """Return the checkpoint to continue from, if there is one that can be read."""
-    if cell.last.is_file():
-        try:
-            torch.load(cell.last, map_location="cpu", weights_only=True)
-        except Exception as error:  # of another version, say: training anew costs time and nothing else
-            log.warning("%s cannot be read, training begins anew: %s", cell.last, error)
-        else:
+def _checkpoint(cell: Cell, task: LightningModule, trainer: Trainer) -> str | None:
+    """Return the checkpoint to continue from; on any doubt about one there is none, and training begins anew."""
+    if cell.last.exists() or cell.last.is_symlink():
+        why = checkpoints.doubt(cell.last, task, trainer.checkpoint_callback)
+        if why is None:
             log.info("continues from %s", cell.last)
             return str(cell.last)
+        log.warning("%s, training begins anew", why)
     cell.clear()
     return None
+
+
+def _best(trainer: Trainer, history: list[dict[str, float]]) -> Path:
+    """Return the weights of the best epoch.
+
+    Raises ValueError when there is no best one, RuntimeError when its weights are not what was written.
+    """
+    callback = trainer.checkpoint_callback
+    if not isinstance(callback, ModelCheckpoint) or callback.monitor is None:
+        raise ValueError("trainer.callbacks.best is needed: the epoch that it chooses is tested")
+    if not any(math.isfinite(row.get(callback.monitor, math.nan)) for row in history):
+        raise ValueError(f"{callback.monitor} was never a number: lower optimizer.lr")
+    best = Path(callback.best_model_path)
+    if not checkpoints.whole(best):
+        raise RuntimeError(f"{best} was changed or removed before it could be tested: type the same command again")
+    return best
 
 
 class _Clock(Callback):

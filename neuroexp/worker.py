@@ -8,6 +8,7 @@ import logging.config
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +18,9 @@ from typing import Any
 from neuroexp.job import Job, Result, run, sentence
 
 STOP_S = 30.0  # what a job has to end by itself after it was told to stop
+STOPPED = 128 + signal.SIGTERM  # how the process ends by itself when it is told to stop
+TOLD = (STOPPED, -signal.SIGTERM, -signal.SIGINT)  # who sends these signals wants it to stop; others are accidents
+HANGUP = getattr(signal, "SIGHUP", None)  # of the terminal, on systems that have it
 
 
 class Worker:
@@ -60,8 +64,8 @@ class Worker:
             result = self._halt()
             if result["status"] != "finished":
                 result |= {"status": "failed", "error": sentence(error), "foreseen": True, "open": True}
-        if result["status"] == "failed" and not result.get("foreseen"):
-            self.close()  # what it left behind, on a GPU for one, must not meet the next job
+        if result["status"] == "killed" or (result["status"] == "failed" and not result.get("foreseen")):
+            self.close()  # what it left behind, on a GPU or half imported, must not meet the next job
         return result, stop
 
     def _ready(self) -> Connection:
@@ -109,14 +113,15 @@ class Worker:
     def _lost(self) -> Result:
         self.process.join()
         code = self.process.exitcode
-        reason = f"its process ended with exit code {code}"
-        if code is not None and code < 0:
+        told = code in TOLD
+        reason = "its process was told to stop" if told else f"its process ended with exit code {code}"
+        if code is not None and code < 0 and not told:
             name = signal.Signals(-code).name
             reason = f"its process was ended by {name}"
             reason += ", as the system does when memory runs out" if name == "SIGKILL" else ""
         self.process = None
         return {
-            "status": "failed",
+            "status": "killed" if told else "failed",
             "scores": {},
             "error": reason,
             "foreseen": False,
@@ -127,7 +132,7 @@ class Worker:
     def _stop(self) -> Result:
         """Have the job end at its next step, and the process when it does not."""
         if self.process is None or not self.process.is_alive():
-            return {"status": "killed", "scores": {}}
+            return {"status": "killed", "scores": {}, "run_id": self.run_id, "open": True}
         self.process.terminate()
         result = self._result(time.monotonic() + STOP_S)
         return self._kill() if result is None else result
@@ -164,19 +169,19 @@ class Worker:
 def _serve(connection: Connection, parent: int) -> None:
     """Do jobs until there are no more; leave at once when the parent is gone."""
     signal.signal(signal.SIGTERM, _interrupt)
+    if HANGUP is not None:
+        signal.signal(HANGUP, signal.SIG_IGN)  # the launch is told as well, and tells this process
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
-    while True:
-        try:
+    try:
+        while True:
             job = connection.recv()
-        except (EOFError, OSError, KeyboardInterrupt):  # no more jobs, or told to stop between two of them
-            return
-        logging.config.dictConfig(job.logging)
-        try:
+            logging.config.dictConfig(job.logging)
             result = run(job, lambda run_id: connection.send(("run", run_id)))
-        except KeyboardInterrupt:  # in the last moment of a job
-            result = {"status": "killed", "scores": {}}
-        with contextlib.suppress(BrokenPipeError):
             connection.send(("result", result))
+    except (EOFError, OSError):  # no more jobs
+        return
+    except KeyboardInterrupt:  # between two jobs, or in the first or last moment of one
+        sys.exit(STOPPED)
 
 
 def _interrupt(number: int, frame: Any) -> None:

@@ -98,7 +98,8 @@ def test_a_killed_training_goes_on_where_it_was_to_the_same_scores(neuroexp, tmp
     assert "epoch 199:" in log
     history = store(tmp_path).client.get_metric_history(second.info.run_id, "val/loss")
     assert [point.step for point in history] == list(range(200))
-    assert not list((tmp_path / "outputs").rglob("*.ckpt"))
+    for left in ("*.ckpt*", "*.part", "files"):
+        assert not list((tmp_path / "outputs").rglob(left))
     (tmp_path / "undisturbed").mkdir()
     undisturbed = neuroexp(*words, folder=tmp_path / "undisturbed")
     [expected], [resumed] = undisturbed.results(), again.results()
@@ -154,6 +155,70 @@ def test_sigterm_ends_a_launch_as_ctrl_c_does(tmp_path, sweeping):
     assert process.returncode == 143
     assert "killed" in out
     assert [run.info.status for run in runs(tmp_path)] == ["KILLED"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the worker in /proc")
+def test_a_worker_that_is_stopped_while_it_imports_does_not_take_the_next_job_with_it(tmp_path, neuroexp):
+    words = ("-m", *TINY, "trainer=smoke", "seed=range(3)")
+    process = start(tmp_path, *words)
+    for number, delay_s in ((0, 0.2), (1, 1.5)):  # before it has begun to do the job, and in the middle of its imports
+        wait_for(lambda number=number: list((tmp_path / "outputs").glob(f"*/{number}/running.json")))
+        [worker] = wait_for(lambda: [child for child in survival.children(process.pid) if is_worker(child)])
+        time.sleep(delay_s)
+        os.kill(worker, signal.SIGTERM)
+        wait_for(lambda number=number: list((tmp_path / "outputs").glob(f"*/{number}/result.json")))
+    out, _ = process.communicate(timeout=300)
+    assert process.returncode == 1, out  # a job is missing
+    found = [json.loads(path.read_text()) for path in sorted((tmp_path / "outputs").glob("2*/*/result.json"))]
+    assert [result["status"] for result in found] == ["killed", "killed", "finished"], found
+    assert "Traceback" not in out
+    again = neuroexp(*words)
+    assert again.code == 0
+    assert [result["status"] for result in again.results()] == ["finished", "finished", "skipped"]
+
+
+def is_worker(pid: int) -> bool:
+    path = Path(f"/proc/{pid}/cmdline")
+    return path.exists() and b"spawn_main" in path.read_bytes()
+
+
+ELSEWHERE = """
+import socket
+socket.gethostname = lambda: "elsewhere"
+from neuroexp.__main__ import main
+main()
+"""
+
+
+def test_of_a_launch_that_was_suspended_and_its_rival_one_counts(tmp_path):
+    folders = [tmp_path / "a", tmp_path / "b"]
+    for folder in folders:
+        folder.mkdir()
+    uri = f"tracking.uri=sqlite:///{tmp_path}/outputs/mlflow.db"
+    words = (*TINY, "trainer.max_epochs=40", "~trainer.callbacks.early_stopping", uri)
+    stale = {"NEUROEXP_STALE_S": "3"}
+    suspended = subprocess.Popen(
+        [sys.executable, "-c", ELSEWHERE, *words], cwd=folders[0], env=os.environ | stale,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    try:
+        wait_for(lambda: epoch(folders[0]) > 2)
+        suspended.send_signal(signal.SIGSTOP)
+        time.sleep(4)
+        rival = start(folders[1], *words, **stale)
+        out, _ = rival.communicate(timeout=300)
+        assert rival.returncode == 0, out
+    finally:
+        suspended.send_signal(signal.SIGCONT)
+    out, _ = suspended.communicate(timeout=300)
+    assert suspended.returncode == 0, out
+    [result] = [json.loads(path.read_text()) for path in (folders[0] / "outputs").glob("2*/result.json")]
+    found = {run.info.status: run for run in runs(tmp_path)}
+    assert set(found) == {"FINISHED", "KILLED"}
+    assert (result["status"], result["run_id"]) == ("skipped", found["FINISHED"].info.run_id)
+    assert len(runs(tmp_path)) == 2
+    assert found["KILLED"].data.tags["error"] == "another launch has this cell"
+    assert not list((tmp_path / "a" / "outputs" / "cells").rglob("record.json"))
 
 
 def test_a_second_ctrl_c_does_not_wait(tmp_path):

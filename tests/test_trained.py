@@ -40,6 +40,24 @@ def test_the_decoder_of_a_run_has_its_scores(neuroexp, tmp_path, monkeypatch):
     assert asked.words == {"speed": "1"}
     with pytest.raises(ValueError, match="does not describe a decoder"):
         back.spec.from_json('{"name": 1}')
+    kept = tmp_path / "outputs" / "artifacts" / result["run_id"] / "artifacts"
+    for name, says in (
+        (
+            "model.pt",
+            "^model.pt of the run mldcnn .* is damaged, its checksum is another one than when it was written: ",
+        ),
+        ("config.yaml", "^config.yaml of the run mldcnn .* is damaged, it "),
+    ):
+        whole = (kept / name).read_bytes()
+        (kept / name).write_bytes(whole[: len(whole) // 2])
+        with pytest.raises(ValueError, match=says):
+            trained.load(trained.ask([result["run_id"]], "usage"))
+        (kept / name).unlink()
+        with pytest.raises(
+            ValueError, match=rf"is without its files, {name} is not there: delete the run in MLflow and"
+        ):
+            trained.load(trained.ask([result["run_id"]], "usage"))
+        (kept / name).write_bytes(whole)
 
 
 def test_help_is_how_a_command_is_used(capsys):

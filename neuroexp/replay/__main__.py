@@ -51,7 +51,12 @@ class _Play:
 def _run(words: list[str], changes: list[str], place: Path) -> _Play:
     """Return what replays a run of MLflow, on its own recording or another."""
     asked, recording = sources.chosen(trained.asked(words, USAGE, OWN), changes)
-    run = trained.load(asked)
+    from neuroexp.tracking import StoreError  # noqa: PLC0415 - a second to import, which an exported decoder does not need
+
+    try:
+        run = trained.load(asked)
+    except StoreError as error:
+        raise ValueError(str(error)) from error
     chosen = options(asked.words, run.spec)
     files = export.write(run, place, engines.forms([chosen.engine]))
     engine = engines.build(chosen.engine, run.decoder, files, chosen.threads)
