@@ -34,6 +34,7 @@ SETTINGS = (
 REPEATED = ("fold", "seed")  # what runs of one cell may differ in
 GROUPS = ("dataset", "recording", "model", "split", "label", "trainer", "optimizer")  # chosen by name
 RECORDINGS = ("recording.subject", "recording.mvc", "recording.rat", "recording.path")
+REPEATS = ("recording.mvc",)  # of these, what tells apart several recordings of one subject
 CONF = Path(__file__).parent.parent / "conf" / "experiment"
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -164,6 +165,17 @@ class Cells:
         known = [name for name in RECORDINGS if name in self.runs and name not in self.factors]
         return [name for name in known if self.runs[name].notna().all()]
 
+    @property
+    def subjects(self) -> list[str]:
+        """The settings that tell the subjects of these runs apart; a file (`recording.path`) counts as one."""
+        return [name for name in self.recordings if name not in REPEATS]
+
+    @property
+    def repeats_subjects(self) -> bool:
+        """Whether a subject was recorded more than once, at several intensities."""
+        repeats = [name for name in self.recordings if name in REPEATS]
+        return any(self.runs[name].nunique() > 1 for name in repeats)
+
     def __post_init__(self) -> None:
         if self.runs.empty:
             return
@@ -241,7 +253,23 @@ class Cells:
                     named = ", ".join(f"{key}={value}" for key, value in zip(keys, place, strict=True))
                     raise ValueError(f"unpaired: {level} was not run on {named}, others were")
         table = groups[metric].mean().unstack(factor)
-        return table.groupby(level=self.recordings).mean() if self.recordings else table
+        return _mean(table, self.recordings)
+
+    def per_subject(self, metric: str, factor: str = "model") -> pd.DataFrame:
+        """Return a metric as `paired` does, means over the intensities of a subject too: a row per subject.
+
+        Raises ValueError as `paired` does, and when a subject lacks an intensity that another has.
+        """
+        table = self.paired(metric, factor)
+        if not self.repeats_subjects:
+            return table
+        counts = table.groupby(level=self.subjects).size() if self.subjects else pd.Series(len(table))
+        if counts.nunique() > 1:
+            few = f"{', '.join(self.subjects)} {counts.idxmin()}"
+            raise ValueError(
+                f"{few} has {counts.min()} intensities, others have {counts.max()}: narrow to those that all have"
+            )
+        return _mean(table, self.subjects)
 
     def missing(self, experiment: str, **narrowed: str) -> list[str]:
         """Return which cells of an experiment's sweep have no run, a sentence per level of the first factor.
@@ -269,6 +297,17 @@ class Cells:
             if lacking:
                 sentences.append(f"no run of folds {', '.join(lacking)} of {len(folds)}")
         return sentences
+
+
+def _mean(table: pd.DataFrame, levels: Sequence[str]) -> pd.DataFrame:
+    """Return the means over all rows that are alike in `levels` of the index (none: all rows); NaN where one is missing.
+
+    A row that has no value at all, such as a fold in which nothing could be scored, takes no part.
+    """
+    table = table.dropna(how="all")
+    if not levels:
+        return table.mean(skipna=False).to_frame().T
+    return table.groupby(level=list(levels)).agg(lambda values: values.mean(skipna=False))
 
 
 def grid(experiment: str) -> dict[str, str]:
