@@ -44,7 +44,8 @@ def _sums(rows: tuple[tuple[int, ...], ...]) -> tuple[NDArray[np.int64], Numbers
     if math.factorial(k) > MOST_ORDERS or base**k >= 2**63:
         return _drawn(rows)
     digits = base ** np.arange(k, dtype=np.int64)
-    found, chance = np.zeros((1, k), dtype=np.int64), np.ones(1)
+    found: NDArray[np.int64] = np.zeros((1, k), dtype=np.int64)
+    chance: Numbers = np.ones(1)
     for row in rows:
         orders = np.array(sorted(set(itertools.permutations(row))), dtype=np.int64)
         if len(found) * len(orders) > LARGEST:
@@ -52,7 +53,9 @@ def _sums(rows: tuple[tuple[int, ...], ...]) -> tuple[NDArray[np.int64], Numbers
         # the next row knows no network by name, so sums in another order are the same
         every = np.sort((found[:, None] + orders).reshape(-1, k), axis=1)
         _, first, place = np.unique(every @ digits, return_index=True, return_inverse=True)
-        found, chance = every[first], np.bincount(place, weights=np.repeat(chance / len(orders), len(orders)))
+        found = every[first]
+        weights = np.repeat(chance / len(orders), len(orders))
+        chance = np.asarray(np.bincount(place, weights), dtype=np.float64)
     return found, chance
 
 

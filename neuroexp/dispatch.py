@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 import time
@@ -179,9 +180,8 @@ def _tell(result: Result) -> None:
     if result["status"] == "failed":
         console.error("%s failed: %s", result["name"], result["error"])
     elif not os.environ.get(launch.BAR):
-        scores = [
-            f"{display.heading(name)} {result['scores'].get(name, float('nan')):.3f}" for name in result["report"]
-        ]
+        known = [(name, result["scores"].get(name, math.nan)) for name in result["report"]]
+        scores = [f"{display.heading(name)} {value:.3f}" for name, value in known if math.isfinite(value)]
         console.info("%s %s: %s", result["name"], result["status"], ", ".join(scores))
 
 

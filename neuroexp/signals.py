@@ -200,6 +200,23 @@ def shift(trains: Sequence[NDArray[np.int64]], lags: NDArray[np.int64], n_sample
     return [train[(train >= 0) & (train < n_samples)] for train in moved]
 
 
+def discharge_rate_hz(
+    trains: Sequence[NDArray[np.int64]], rate_hz: float, band_hz: tuple[float, float] = (3, 100)
+) -> float:
+    """Return the mean over units of each one's mean discharge rate, NaN when no unit has one.
+
+    A unit's rate is one over its mean interval; intervals that are no steady discharge, of rates outside `band_hz` (the
+    3 to 100 Hz of Ma et al.), such as between two contractions, take no part.
+    """
+    means = []
+    for train in trains:
+        intervals_s = np.diff(train) / rate_hz
+        steady = intervals_s[(intervals_s >= 1 / band_hz[1]) & (intervals_s <= 1 / band_hz[0])]
+        if len(steady):
+            means.append(1 / steady.mean())
+    return float(np.mean(means)) if means else float("nan")
+
+
 def pulse_to_noise_db(source: NDArray[np.floating], discharges: NDArray[np.int64], max_lag: int = 0) -> float:
     """Return how far a motor unit's pulses stand out of its innervation pulse train (time,), in dB.
 

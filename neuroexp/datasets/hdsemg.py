@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from neuroexp import segments, signals, splits
+from neuroexp.agreement import Steps
 from neuroexp.fold import Fold
 from neuroexp.recording import Recording
 
@@ -66,7 +67,6 @@ def hdsemg(
         trains = signals.shift(trains, lags, n_samples)
     labels = label(trains, starts, window, step)
     overlapping, samples_seen = segments.overlap_audit(n_samples, starts, window, parts.train, parts.test)
-    decomposed = {"pnr_db": float(np.mean(recording.pnr_db))} if np.isfinite(recording.pnr_db).any() else {}
     used = np.concatenate([parts.train, parts.validation, parts.test])
     return Fold(
         signal=signal,
@@ -76,17 +76,27 @@ def hdsemg(
         split=parts,
         batch_size=batch_size,
         seed=seed,
-        facts={
-            "positive_rate": float(labels[used].mean()),
-            "units": len(trains),
-            "windows": len(used),
-            "windows_left_out": len(starts) - len(used),
-            "test_windows_overlapping_train": overlapping,
-            "test_samples_seen_in_train": samples_seen,
-            "mean_absolute_lag_ms": float(np.abs(lags).mean() * 1000 / rate_hz),
-            **decomposed,
-        },
+        facts=_known(
+            {
+                "positive_rate": float(labels[used].mean()),
+                "units": len(trains),
+                "windows": len(used),
+                "windows_left_out": len(starts) - len(used),
+                "positives_outside_window": segments.outside_window(labels[used], trains, starts[used], window),
+                "discharge_rate_hz": signals.discharge_rate_hz(trains, rate_hz),
+                "test_windows_overlapping_train": overlapping,
+                "test_samples_seen_in_train": samples_seen,
+                "mean_absolute_lag_ms": float(np.abs(lags).mean() * 1000 / rate_hz),
+                "pnr_db": float(np.mean(recording.pnr_db or (np.nan,))),
+            }
+        ),
         source=recording.with_spike_trains(trains),
         preparation={"band_hz": None if band_hz is None else list(band_hz), "order": 2, "zero_phase": zero_phase},
         decisions_hz=rate_hz / step,
+        steps=Steps(window, step, rate_hz, peak=getattr(label, "func", label) is segments.label_step),
     )
+
+
+def _known(facts: dict[str, float]) -> dict[str, float]:
+    """Return the facts that a recording tells."""
+    return {name: value for name, value in facts.items() if np.isfinite(value)}
