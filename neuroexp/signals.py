@@ -23,7 +23,13 @@ def clip(signal: NDArray[np.float32], limit_uv: float) -> tuple[NDArray[np.float
 
 
 def butterworth(rate_hz: float, low_hz: float, high_hz: float, order: int) -> NDArray[np.float64]:
-    """Return a Butterworth band-pass as second-order sections; raises ValueError when the band does not fit."""
+    """Return a Butterworth band-pass as second-order sections; raises ValueError when band or order do not fit.
+
+    `order` is that of the low-pass behind it, as SciPy and MATLAB count: the band-pass has twice as many poles, and run
+    forwards and backwards it acts as one of four times as many. A paper's "order 6" may mean either: 3 has six poles.
+    """
+    if order < 1:
+        raise ValueError(f"order={order} of a band-pass must be at least 1")
     if not 0 < low_hz < high_hz < rate_hz / 2:
         raise ValueError(f"a band-pass of {low_hz} to {high_hz} Hz does not fit a sampling rate of {rate_hz:g} Hz")
     return np.asarray(butter(order, [low_hz, high_hz], btype="bandpass", fs=rate_hz, output="sos"))

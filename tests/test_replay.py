@@ -173,7 +173,7 @@ def test_the_ceiling_stands_beside_the_rate_of_agreement(tmp_path):
     assert np.isnan(unknown["ceiling"])
     assert unknown["roa_90_ceiling"] is None
     write_units(tmp_path / "per_unit.csv", {"whole recording": unknown})
-    [row] = csv.DictReader((tmp_path / "per_unit.csv").open())
+    [row] = csv.DictReader((tmp_path / "per_unit.csv").read_text().splitlines())
     assert (row["part"], row["rate_of_agreement"], row["ceiling"]) == ("whole recording", "1.0", "")
 
 

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from neuroexp import agreement, matching, scores, segments
+from neuroexp.agreement import Steps
 from neuroexp.decoder import Spec
 from neuroexp.replay.table import rows
 
@@ -32,14 +33,19 @@ class Truth:
     trained: NDArray[np.bool_] | None = None  # and those that it was trained on
 
 
+def steps_of(spec: Spec) -> Steps:
+    """Return how the windows of a decoder of motor units follow one another."""
+    assert spec.step is not None
+    return Steps(spec.window, spec.step, spec.rate_hz, spec.label == "step")
+
+
 def ceiling(true: Trains, label: segments.Label | None, spec: Spec, samples: int) -> Trains | None:
     """Return the spike trains that perfect labels of a recording of so many samples come to, where its label is known."""
     if label is None or samples < spec.window:
         return None
-    assert spec.step is not None
-    starts = segments.window_starts(samples, spec.window, spec.step)
-    steps = agreement.Steps(spec.window, spec.step, spec.rate_hz, spec.label == "step")
-    return steps.trains(starts, label(true, starts, spec.window, spec.step))
+    steps = steps_of(spec)
+    starts = segments.window_starts(samples, steps.window, steps.step)
+    return steps.trains(starts, label(true, starts, steps.window, steps.step))
 
 
 def unit_scores(truth: Truth, found: Trains, spec: Spec) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from neuroexp.cuff import Session
 from neuroexp.decoder import Spec
 from neuroexp.job import sentence
 from neuroexp.recording import Recording, broken_allowed
+from neuroexp.replay.scoring import steps_of
 from neuroexp.trained import Asked, Trained
 
 LABELS: dict[str, segments.Label] = {"step": segments.label_step, "window": segments.label_window}  # without a setting
@@ -153,9 +154,7 @@ def tested_caps(run: Trained) -> NDArray[np.bool_] | None:
 
 def decided(run: Trained, windows: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Return which samples (time,) some of the run's windows decide on: the step around the centre of each."""
-    fold = run.fold
-    assert fold.steps is not None
-    return fold.steps.decided(fold.starts.numpy()[windows], len(fold.signal))
+    return steps_of(run.spec).decided(run.fold.starts.numpy()[windows], len(run.fold.signal))
 
 
 def check(spec: Spec, recording: Recording) -> None:
