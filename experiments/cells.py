@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import yaml
-from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from experiments import sweeps
+from experiments.sweeps import LOADER, RECORDINGS, same
 from neuroexp import budget, provenance
 from neuroexp.tracking import Store, experiments
 
@@ -33,10 +32,7 @@ SETTINGS = (
 )
 REPEATED = ("fold", "seed")  # what runs of one cell may differ in
 GROUPS = ("dataset", "recording", "model", "split", "label", "trainer", "optimizer")  # chosen by name
-RECORDINGS = ("recording.subject", "recording.mvc", "recording.rat", "recording.path")
 REPEATS = ("recording.mvc",)  # of these, what tells apart several recordings of one subject
-CONF = Path(__file__).parent.parent / "conf" / "experiment"
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class DifferError(ValueError):
@@ -119,14 +115,6 @@ def per_recording(runs: pd.DataFrame) -> pd.DataFrame:
     keys = [name for name in RECORDINGS if name in scores]
     numbers = scores.select_dtypes("number").columns.difference([*keys, "window", "step", "runs"])
     return scores.groupby(keys)[list(numbers)].mean().reset_index() if keys and len(scores) else scores.iloc[:0]
-
-
-def same(value: Any, word: str) -> bool:
-    """Return whether a setting has the value that a word names; 1, 1.0 and True are not told apart by how they are written."""
-    try:
-        return float(value) == float(word)
-    except (TypeError, ValueError):
-        return str(value).lower() == word.lower()
 
 
 def is_setting(name: str) -> bool:
@@ -272,31 +260,8 @@ class Cells:
         return _mean(table, self.subjects)
 
     def missing(self, experiment: str, **narrowed: str) -> list[str]:
-        """Return which cells of an experiment's sweep have no run, a sentence per level of the first factor.
-
-        `narrowed` replaces what a factor goes through, in Hydra's notation.
-        """
-        swept = grid(experiment) | narrowed
-        names = [*self.factors, *(name for name in RECORDINGS if name in swept and name not in self.factors)]
-        expected = list(itertools.product(*(values(swept[name]) for name in names)))
-        have = [] if self.runs.empty else [tuple(self.runs[name]) for name in names if name in self.runs]
-        found = list(zip(*have, strict=True)) if len(have) == len(names) else []
-        absent = [cell for cell in expected if not any(all(map(same, other, cell)) for other in set(found))]
-        sentences = []
-        for level in dict.fromkeys(cell[0] for cell in absent):
-            group = [cell for cell in absent if cell[0] == level]
-            whole = sum(cell[0] == level for cell in expected)
-            named = [
-                " ".join(f"{name}={value}" for name, value in zip(names[1:], cell[1:], strict=True)) for cell in group
-            ]
-            shown = "; ".join(named[:4]) + (f" and {len(named) - 4} more" if len(named) > 4 else "")
-            sentences.append(f"{level}: no run of {len(group)} of {whole} cells" + (f" ({shown})" if shown else ""))
-        if "fold" in swept and not self.runs.empty:
-            folds = values(swept["fold"])
-            lacking = [fold for fold in folds if not any(same(value, fold) for value in set(self.runs["fold"]))]
-            if lacking:
-                sentences.append(f"no run of folds {', '.join(lacking)} of {len(folds)}")
-        return sentences
+        """Return which cells of an experiment's sweep have no run, see `sweeps.missing`."""
+        return sweeps.missing(self.runs, self.factors, experiment, narrowed)
 
 
 def _mean(table: pd.DataFrame, levels: Sequence[str]) -> pd.DataFrame:
@@ -308,16 +273,3 @@ def _mean(table: pd.DataFrame, levels: Sequence[str]) -> pd.DataFrame:
     if not levels:
         return table.mean(skipna=False).to_frame().T
     return table.groupby(level=list(levels)).agg(lambda values: values.mean(skipna=False))
-
-
-def grid(experiment: str) -> dict[str, str]:
-    """Return what an experiment sweeps over: setting -> values, in Hydra's notation."""
-    path = CONF / f"{experiment}.yaml"
-    swept: dict[str, str] = yaml.load(path.read_text(), LOADER)["hydra"]["sweeper"]["params"]
-    return {name: str(words) for name, words in swept.items()}
-
-
-def values(words: str) -> list[str]:
-    """Return what a sweep over `words` (`1,2,3`, `range(5)`) goes through, in Hydra's own reading."""
-    [override] = OverridesParser.create().parse_overrides([f"x={words}"])
-    return [str(value) for value in override.sweep_string_iterator()] if override.is_sweep_override() else [words]

@@ -11,7 +11,8 @@ import pandas as pd
 
 from experiments import statistics
 from experiments.artefact import number
-from experiments.cells import RECORDINGS, REPEATS
+from experiments.cells import REPEATS
+from experiments.sweeps import RECORDINGS
 
 FILE = Path(__file__).with_name("published.csv")
 TEXTS = ("model", "condition", "sd_over", "unit", "note")

@@ -13,8 +13,9 @@ from conftest import ROOT
 from experiments import comparison, pictures, published, statistics
 from experiments.__main__ import artefacts
 from experiments.artefact import Artefact, number, readable
-from experiments.cells import Cells, DifferError, per_recording, settings, values
+from experiments.cells import Cells, DifferError, per_recording, settings
 from experiments.mobilescapenet.snr_f1 import _spearman
+from experiments.sweeps import values
 
 
 def table(**columns):

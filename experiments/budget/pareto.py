@@ -19,7 +19,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from experiments import pictures
 from experiments.artefact import Artefact, main, number
-from experiments.cells import RECORDINGS, REPEATED, Cells, Source, is_setting
+from experiments.cells import REPEATED, Cells, Source, is_setting
+from experiments.sweeps import RECORDINGS
 from neuroexp.budget import EARLIER, LIMITS, MAC, RATE, Budget, used, verdict
 
 FACTORS = ("model", "window", "step")
