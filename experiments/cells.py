@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
-from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from experiments import sweeps
+from experiments.sweeps import RECORDINGS, same
 from neuroexp import budget, provenance, runfiles
 from neuroexp.tracking import LOST, Store, experiments
 
@@ -32,9 +30,7 @@ SETTINGS = (
 )
 REPEATED = ("fold", "seed")  # what runs of one cell may differ in
 GROUPS = ("dataset", "recording", "model", "split", "label", "trainer", "optimizer")  # chosen by name
-RECORDINGS = ("recording.subject", "recording.mvc", "recording.rat", "recording.path")
-CONF = Path(__file__).parent.parent / "conf" / "experiment"
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+REPEATS = ("recording.mvc",)  # of these, what tells apart several recordings of one subject
 
 
 class DifferError(ValueError):
@@ -141,14 +137,6 @@ def per_recording(runs: pd.DataFrame) -> pd.DataFrame:
     return scores.groupby(keys)[list(numbers)].mean().reset_index() if keys and len(scores) else scores.iloc[:0]
 
 
-def same(value: Any, word: str) -> bool:
-    """Return whether a setting has the value that a word names; 1, 1.0 and True are not told apart by how they are written."""
-    try:
-        return float(value) == float(word)
-    except (TypeError, ValueError):
-        return str(value).lower() == word.lower()
-
-
 def is_setting(name: str) -> bool:
     """Return whether a column of runs is a setting, not a score."""
     return name in (*GROUPS, "window", "step") or ("." in name and "/" not in name)
@@ -184,6 +172,17 @@ class Cells:
         """The settings that tell the recordings of these runs apart."""
         known = [name for name in RECORDINGS if name in self.runs and name not in self.factors]
         return [name for name in known if self.runs[name].notna().all()]
+
+    @property
+    def subjects(self) -> list[str]:
+        """The settings that tell the subjects of these runs apart; a file (`recording.path`) counts as one."""
+        return [name for name in self.recordings if name not in REPEATS]
+
+    @property
+    def repeats_subjects(self) -> bool:
+        """Whether a subject was recorded more than once, at several intensities."""
+        repeats = [name for name in self.recordings if name in REPEATS]
+        return any(self.runs[name].nunique() > 1 for name in repeats)
 
     def __post_init__(self) -> None:
         if self.runs.empty:
@@ -262,44 +261,35 @@ class Cells:
                     named = ", ".join(f"{key}={value}" for key, value in zip(keys, place, strict=True))
                     raise ValueError(f"unpaired: {level} was not run on {named}, others were")
         table = groups[metric].mean().unstack(factor)
-        return table.groupby(level=self.recordings).mean() if self.recordings else table
+        return _mean(table, self.recordings)
+
+    def per_subject(self, metric: str, factor: str = "model") -> pd.DataFrame:
+        """Return a metric as `paired` does, means over the intensities of a subject too: a row per subject.
+
+        Raises ValueError as `paired` does, and when a subject lacks an intensity that another has.
+        """
+        table = self.paired(metric, factor)
+        if not self.repeats_subjects:
+            return table
+        counts = table.groupby(level=self.subjects).size() if self.subjects else pd.Series(len(table))
+        if counts.nunique() > 1:
+            few = f"{', '.join(self.subjects)} {counts.idxmin()}"
+            raise ValueError(
+                f"{few} has {counts.min()} intensities, others have {counts.max()}: narrow to those that all have"
+            )
+        return _mean(table, self.subjects)
 
     def missing(self, experiment: str, **narrowed: str) -> list[str]:
-        """Return which cells of an experiment's sweep have no run, a sentence per level of the first factor.
-
-        `narrowed` replaces what a factor goes through, in Hydra's notation.
-        """
-        swept = grid(experiment) | narrowed
-        names = [*self.factors, *(name for name in RECORDINGS if name in swept and name not in self.factors)]
-        expected = list(itertools.product(*(values(swept[name]) for name in names)))
-        have = [] if self.runs.empty else [tuple(self.runs[name]) for name in names if name in self.runs]
-        found = list(zip(*have, strict=True)) if len(have) == len(names) else []
-        absent = [cell for cell in expected if not any(all(map(same, other, cell)) for other in set(found))]
-        sentences = []
-        for level in dict.fromkeys(cell[0] for cell in absent):
-            group = [cell for cell in absent if cell[0] == level]
-            whole = sum(cell[0] == level for cell in expected)
-            named = [
-                " ".join(f"{name}={value}" for name, value in zip(names[1:], cell[1:], strict=True)) for cell in group
-            ]
-            shown = "; ".join(named[:4]) + (f" and {len(named) - 4} more" if len(named) > 4 else "")
-            sentences.append(f"{level}: no run of {len(group)} of {whole} cells" + (f" ({shown})" if shown else ""))
-        if "fold" in swept and not self.runs.empty:
-            folds = values(swept["fold"])
-            lacking = [fold for fold in folds if not any(same(value, fold) for value in set(self.runs["fold"]))]
-            if lacking:
-                sentences.append(f"no run of folds {', '.join(lacking)} of {len(folds)}")
-        return sentences
+        """Return which cells of an experiment's sweep have no run, see `sweeps.missing`."""
+        return sweeps.missing(self.runs, self.factors, experiment, narrowed)
 
 
-def grid(experiment: str) -> dict[str, str]:
-    """Return what an experiment sweeps over: setting -> values, in Hydra's notation."""
-    path = CONF / f"{experiment}.yaml"
-    swept: dict[str, str] = yaml.load(path.read_text(), LOADER)["hydra"]["sweeper"]["params"]
-    return {name: str(words) for name, words in swept.items()}
+def _mean(table: pd.DataFrame, levels: Sequence[str]) -> pd.DataFrame:
+    """Return the means over all rows that are alike in `levels` of the index (none: all rows); NaN where one is missing.
 
-
-def values(words: str) -> list[str]:
-    """Return what a sweep over `words` (`1,2,3`, `range(5)`) goes through, in Hydra's own reading."""
-    [override] = OverridesParser.create().parse_overrides([f"x={words}"])
-    return [str(value) for value in override.sweep_string_iterator()] if override.is_sweep_override() else [words]
+    A row that has no value at all, such as a fold in which nothing could be scored, takes no part.
+    """
+    table = table.dropna(how="all")
+    if not levels:
+        return table.mean(skipna=False).to_frame().T
+    return table.groupby(level=list(levels)).agg(lambda values: values.mean(skipna=False))

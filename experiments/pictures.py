@@ -160,7 +160,7 @@ def critical_difference(title: str, comparison: Comparison, n: int, simulated: b
     axes.set_xticks(range(1, k + 1))
     axes.xaxis.tick_top()
     axes.xaxis.set_label_position("top")
-    axes.set_xlabel(f"mean rank over {n} recordings, 1 is the best")
+    axes.set_xlabel(f"mean rank over {n} subjects, 1 is the best")
     for side in ("left", "bottom"):
         axes.spines[side].set_visible(False)
     axes.spines["top"].set_visible(True)

@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from math import isnan, nan
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from experiments.cells import RECORDINGS
+from experiments import statistics
+from experiments.artefact import number
+from experiments.cells import REPEATS
+from experiments.sweeps import RECORDINGS
 
 FILE = Path(__file__).with_name("published.csv")
-TEXTS = ("model", "condition", "unit", "note")
+TEXTS = ("model", "condition", "sd_over", "unit", "note")
+OVER = {
+    "": "",
+    "class": "recordings x classes",
+}  # what a published standard deviation is over, recordings unless it says
+
+
+@dataclass(frozen=True)
+class Ours:
+    """Our counterpart of a published number."""
+
+    mean: float = nan
+    sd: float = nan
+    n: int = 0  # recordings
+    by_subject: pd.Series | None = None  # what an interval can be computed from
 
 
 def read(paper: str, artefact: str) -> pd.DataFrame:
     """Return the published numbers of one table or figure.
 
     Columns: where in the paper, model (as in `model=`; `A - B` is a difference, `A / B` a relative change), window, step,
-    condition (`recording.rat=4`), metric (as in MLflow; `sd METRIC` is its spread over recordings), value, sd, unit, note.
+    condition (`recording.rat=4`), metric (as in MLflow; `sd METRIC` is its spread over recordings), value, sd, what that is
+    over (recordings; `class`: every class of every recording), unit, note.
     """
     table = pd.read_csv(FILE)
     table[list(TEXTS)] = table[list(TEXTS)].fillna("")
@@ -28,12 +48,13 @@ def read(paper: str, artefact: str) -> pd.DataFrame:
 
 
 def beside(scores: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
-    """Return a row per published number with ours, computed from `scores` (a row per cell and recording, see `Cells`)."""
+    """Return a row per published number with ours, computed from `scores` (a row per cell and recording, see `Cells`).
+
+    `interval` is the 95 % interval of the difference over subjects, the published number taken as it stands.
+    """
     rows = []
     for fact in published.to_dict("records"):
-        ours, spread, count = _ours(scores, fact)
-        difference = ours - fact["value"]
-        within = "" if pd.isna(fact["sd"]) or pd.isna(ours) else "yes" if abs(difference) <= fact["sd"] else "no"
+        ours = _ours(scores, fact)
         rows.append(
             {
                 "where": fact["where"],
@@ -43,13 +64,14 @@ def beside(scores: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
                 "condition": fact["condition"].replace("recording.", ""),
                 "score": fact["metric"].replace("test/", "").replace("data/", "").replace("cost/", ""),
                 "unit": fact["unit"],
-                "ours": ours,
-                "ours_sd": spread,
-                "n": count,
+                "ours": ours.mean,
+                "ours_sd": ours.sd,
+                "n": ours.n,
                 "published": fact["value"],
                 "published_sd": fact["sd"],
-                "difference": difference,
-                "within_sd": within,
+                "sd_is_over": OVER[fact["sd_over"]],
+                "difference": ours.mean - fact["value"],
+                "interval": _interval(ours, fact["value"]),
                 "note": fact["note"],
             }
         )
@@ -58,33 +80,43 @@ def beside(scores: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
     return table.drop(columns=empty)
 
 
+def _interval(ours: Ours, value: float) -> str:
+    if ours.by_subject is None or isnan(ours.mean):
+        return ""
+    low, high = statistics.interval(ours.by_subject.to_numpy(dtype=float))
+    return statistics.NO_INTERVAL if isnan(low) else f"{number(low - value)} to {number(high - value)}"
+
+
 def _whole(value: float) -> str:
     return "" if pd.isna(value) else f"{value:.0f}"
 
 
-def _ours(scores: pd.DataFrame, fact: dict[str, Any]) -> tuple[float, float, int]:
-    """Return our mean, standard deviation and number of recordings for a published number."""
+def _ours(scores: pd.DataFrame, fact: dict[str, Any]) -> Ours:
+    """Return what we have for a published number."""
     chosen = scores
     settings = dict(pair.split("=") for pair in fact["condition"].split())
     settings |= {name: f"{fact[name]:.0f}" for name in ("window", "step") if not pd.isna(fact[name])}
     for name, value in settings.items():
         if name not in chosen:  # recordings that do not say it, of another rat perhaps
-            return float("nan"), float("nan"), 0
+            return Ours()
         chosen = chosen[pd.to_numeric(chosen[name], errors="coerce") == float(value)]
     scale = 100.0 if fact["unit"] == "%" else 1.0
     metric = fact["metric"].removeprefix("sd ")
     if metric not in chosen:
-        return float("nan"), float("nan"), 0
+        return Ours()
     for sign in (" / ", " - "):
         if sign in fact["model"]:
             first, second = (_of(chosen, name, metric) for name in fact["model"].split(sign))
             both = first.index.intersection(second.index)  # recordings that both have
-            means = first[both].mean(), second[both].mean()
-            return scale * (means[0] / means[1] - 1 if sign == " / " else means[0] - means[1]), float("nan"), len(both)
-    values = _of(chosen, fact["model"], metric)
+            first, second = scale * first[both], scale * second[both]
+            if sign == " / ":
+                return Ours(scale * (first.mean() / second.mean() - 1), n=len(both))
+            return Ours((first - second).mean(), n=len(both), by_subject=_by_subject(first - second))
+    values = scale * _of(chosen, fact["model"], metric)
     if fact["metric"].startswith("sd "):
-        return scale * values.std(), float("nan"), len(values)
-    return scale * values.mean(), scale * values.std(), len(values)
+        return Ours(values.std(), n=len(values))
+    spread = scale * _of_classes(chosen, fact["model"], metric).std() if fact["sd_over"] else values.std()
+    return Ours(values.mean(), spread, len(values), _by_subject(values))
 
 
 def _of(scores: pd.DataFrame, model: str, metric: str) -> pd.Series:
@@ -94,3 +126,19 @@ def _of(scores: pd.DataFrame, model: str, metric: str) -> pd.Series:
     by_recording = chosen.groupby(keys, dropna=False)[metric].mean() if keys else chosen[metric].reset_index(drop=True)
     values: pd.Series = by_recording.dropna()
     return values
+
+
+def _of_classes(scores: pd.DataFrame, model: str, metric: str) -> pd.Series:
+    """Return the scores of every class on every recording of which `metric` (`test/macro_f1`) is the mean."""
+    begin = metric.replace("/macro_", "/") + "_"
+    return pd.concat(
+        [_of(scores, model, name) for name in scores if str(name).startswith(begin)] or [pd.Series(dtype=float)]
+    )
+
+
+def _by_subject(values: pd.Series) -> pd.Series | None:
+    """Return values by recording as means over a subject's recordings; None where they are of no recording."""
+    if values.index.names == [None]:
+        return None
+    subject = [name for name in values.index.names if name not in REPEATS]
+    return values.groupby(level=subject).mean() if subject else values.iloc[:1]

@@ -12,9 +12,14 @@ from neuroexp.devices import Device, devices
 LIMITS = {  # in the order in which they are told: what it limits, its unit, and how many of it make one of that unit
     "latency_ms": ("latency", "ms", 1.0),
     "memory_kb": ("memory", "KB", 1.0),
-    "mac_per_s": ("operations", "million MAC/s", 1e6),
+    "mac_per_s": ("MAC rate", "million MAC/s", 1e6),
     "energy_uj": ("energy", "µJ", 1.0),
 }
+MAC, RATE = (
+    ("cost/mac", "cost/macs"),
+    ("cost/mac_rate_hz", "cost/mac_per_s"),
+)  # as recorded now, and by earlier versions
+EARLIER = "counted with normalisation"  # and pooling, as earlier versions did: somewhat more than MAC alone
 DEVICE = "stm32u575"  # where a run of an earlier version names none
 
 
@@ -51,11 +56,10 @@ def read(settings: Mapping[str, Any] | None) -> Budget:
 
 
 def estimates(costs: Mapping[str, float], decisions_hz: float | None, device: Device) -> dict[str, float]:
-    """Return what follows from a run's `cost/macs`: operations per second where the rate is known, energy per decision."""
-    macs = costs["cost/macs"]
-    found = {"cost/energy_uj": device.energy_uj(macs)}
+    """Return what follows from a run's `cost/mac`: their rate where that of decisions is known, energy per decision."""
+    found = {"cost/mac_energy_uj": device.energy_uj(costs["cost/mac"])}
     if decisions_hz is not None:
-        found["cost/mac_per_s"] = macs * decisions_hz
+        found["cost/mac_rate_hz"] = costs["cost/mac"] * decisions_hz
     return found
 
 
@@ -63,7 +67,7 @@ def used(costs: Mapping[str, float], device: Device) -> dict[str, float]:
     """Return what a run uses of each limit, from its recorded costs; what they do not tell is left out.
 
     Memory is weights and activations in the device's precision. Energy is an estimate for the device, whichever the run
-    was recorded for.
+    was recorded for. Where a run of an earlier version has no `cost/mac`, its `cost/macs` stands for it, see `EARLIER`.
     """
     found = {}
     if "cost/ms_per_window" in costs:
@@ -71,10 +75,8 @@ def used(costs: Mapping[str, float], device: Device) -> dict[str, float]:
     size = "cost/size_kb" if device.precision == "fp32" else "cost/size_int8_kb"
     if size in costs and "cost/activation_kb" in costs:
         found["memory_kb"] = costs[size] + costs["cost/activation_kb"] * device.value_bytes / 4
-    if "cost/mac_per_s" in costs:
-        found["mac_per_s"] = costs["cost/mac_per_s"]
-    if "cost/macs" in costs:
-        found["energy_uj"] = device.energy_uj(costs["cost/macs"])
+    mac, rate = (next((costs[name] for name in names if name in costs), math.nan) for names in (MAC, RATE))
+    found |= {"mac_per_s": rate, "energy_uj": device.energy_uj(mac)}
     return {name: value for name, value in found.items() if math.isfinite(value)}
 
 
@@ -98,7 +100,8 @@ def verdict(costs: Mapping[str, float], budget: Budget, numbers: bool = True) ->
     spent = used(costs, budget.device)
     over = [name for name, limit in budget.limits.items() if spent.get(name, 0) > limit]
     unknown = [LIMITS[name][0] for name in budget.limits if name not in spent]
-    words = [_compared(name, spent[name], budget) if numbers else LIMITS[name][0] for name in over]
+    earlier = MAC[0] not in costs
+    words = [_compared(name, spent[name], budget, earlier) if numbers else LIMITS[name][0] for name in over]
     if _too_slow(spent, budget):
         told = _apart(spent["mac_per_s"] / 1e6, budget.device.mac_per_s / 1e6)
         estimate = " (estimate: {} of {} million MAC/s)".format(*told)
@@ -109,10 +112,12 @@ def verdict(costs: Mapping[str, float], budget: Budget, numbers: bool = True) ->
     return "; ".join(words) or ("within" if budget.limits else "")
 
 
-def _compared(name: str, spent: float, budget: Budget) -> str:
-    """Return `latency 5.39 of 4.9 ms`."""
+def _compared(name: str, spent: float, budget: Budget, earlier: bool) -> str:
+    """Return `latency 5.39 of 4.9 ms`; `earlier`: of a run whose multiply-accumulates were not counted alone."""
     word, unit, one = LIMITS[name]
-    note = {"memory_kb": f" ({budget.device.precision})", "energy_uj": " (estimate)"}.get(name, "")
+    notes = {"memory_kb": [budget.device.precision], "energy_uj": ["estimate"]}.get(name, [])
+    notes += [EARLIER] if earlier and name in ("energy_uj", "mac_per_s") else []
+    note = f" ({', '.join(notes)})" if notes else ""
     more, limit = _apart(spent / one, budget.limits[name] / one)
     return f"{word} {more} of {limit} {unit}{note}"
 

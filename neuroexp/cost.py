@@ -151,6 +151,7 @@ def report(out: Console, columns: Sequence[Column]) -> None:
     rows = {
         "parameters": [f"{column.costs['cost/parameters']:,}" for column in columns],
         "multiply-accumulates (MAC)": [f"{column.count.macs:,}" for column in columns],
+        "operations (MAC, normalisation)": [f"{column.count.operations:,}" for column in columns],
         "FLOP in the ENG paper's convention": [column.flops["with"] for column in columns],
         "FLOP without normalisation": [column.flops["without"] for column in columns],
         "weights, fp32": [kb(column, "cost/size_kb") for column in columns],
@@ -159,7 +160,7 @@ def report(out: Console, columns: Sequence[Column]) -> None:
         "activations at their peak, int8": [kb(column, "cost/activation_kb", 1 / 4) for column in columns],
         "ms per window, one thread here": [f"{column.costs['cost/ms_per_window']:.2f}" for column in columns],
         "decisions per second": [_rate(column.setting.decisions_hz) for column in columns],
-        "MAC per second": [_rate(column.costs.get("cost/mac_per_s")) for column in columns],
+        "MAC per second": [_rate(column.costs.get("cost/mac_rate_hz")) for column in columns],
     }
     if any(column.allowed.limits for column in columns):
         rows["budget"] = [budget.verdict(column.costs, column.allowed).replace(", ", "\n") for column in columns]
@@ -200,7 +201,7 @@ def _energies(columns: Sequence[Column]) -> Any:
 
 
 def _power(device: Device, column: Column) -> str:
-    power = device.power_uw(column.costs["cost/mac_per_s"])
+    power = device.power_uw(column.costs["cost/mac_rate_hz"])
     return "too slow" if power is None else _short(power)
 
 
@@ -220,6 +221,7 @@ def notes(columns: Sequence[Column]) -> list[str]:
         lines += [f"{column.name}: FLOP not counted, {column.why}."] * bool(column.why)
     lines += [
         *(f"{words}." for words in dict.fromkeys(column.setting.rate for column in columns)),
+        "Operations: MAC, two per normalised value, one per value that an adaptive pool averages. Energy rests on MAC alone.",
         "FLOP are those of layers; what a network computes between them is not counted.",
         "A KB is 1000 bytes. int8: a byte per weight and an fp32 scale per output channel; vectors keep 4 bytes per value.",
         "Activations: inputs and outputs of an operation together, freed after their last use, nothing fused.",

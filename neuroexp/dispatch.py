@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import threading
 import time
@@ -191,9 +192,8 @@ def _tell(result: Result) -> None:
     elif result["status"] in ("killed", "elsewhere"):
         console.info("%s %s", result["name"], result["status"])
     elif not os.environ.get(launch.BAR):
-        scores = [
-            f"{display.heading(name)} {result['scores'].get(name, float('nan')):.3f}" for name in result["report"]
-        ]
+        known = [(name, result["scores"].get(name, math.nan)) for name in result["report"]]
+        scores = [f"{display.heading(name)} {value:.3f}" for name, value in known if math.isfinite(value)]
         console.info("%s %s: %s", result["name"], result["status"], ", ".join(scores))
 
 

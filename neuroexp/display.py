@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neuroexp import launch
+from neuroexp.remarks import remarks
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,7 +21,16 @@ if TYPE_CHECKING:
 
 ROWS = 60  # of a table, at most
 ID = 8  # characters of a run's id that tell it from the others
-SHORT = {"precision": "prec.", "sensitivity": "sens.", "identified": "ident.", "accuracy": "acc."}  # narrow terminals
+SHORT = {  # in narrow terminals
+    "precision": "prec.",
+    "sensitivity": "sens.",
+    "identified": "ident.",
+    "accuracy": "acc.",
+    "RoA≥0.9": "RoA.9",
+    "ceiling": "ceil.",
+    "chance": "ch.",
+    "seconds": "s",
+}
 COLOURS = {"failed": "red", "killed": "yellow", "left": "yellow", "elsewhere": "cyan"}
 REFRESH_S = 0.5
 BAR = 20  # characters
@@ -210,13 +220,15 @@ def table(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
         words = [f"[{colour}]{row['status']}[/]", *([_verdict(row.get("budget", ""))] if budgeted else [])]
         grid.add_row(escape(name), run_id, *cells, _cell(seconds, 1), *words)
     if _wide(out, grid) > out.width:
-        for head, column in zip(heads, grid.columns[2:], strict=False):
-            column.header = SHORT.get(head, head)
+        for column in grid.columns:
+            column.header = SHORT.get(str(column.header), column.header)
     whole(out, grid)
     if len(shown) < len(rows):
         counts = Counter(row["status"] for row in rows)
         all_of_them = ", ".join(f"{count} {status}" for status, count in counts.items())
         out.print(f"... the first {len(shown)} of {len(rows)} jobs: {all_of_them}; MLflow shows them all")
+    for sentence in remarks(rows):
+        out.print(sentence, markup=False, soft_wrap=True)
 
 
 def _grid(heads: Sequence[str], budgeted: bool) -> Table:
@@ -242,8 +254,11 @@ def _shared(names: Sequence[str]) -> list[str]:
 
 def heading(score: str) -> str:
     """Return a score's short name for people: `chance` for `baseline/f1_chance`, `control` for any score of the control."""
-    if score.startswith("control/"):
-        return "control"
+    stage, _, name = score.partition("/")
+    if stage in ("control", "ceiling"):
+        return stage
+    if name.startswith("roa_") and name.endswith("_share"):  # units whose rate of agreement is at least so much
+        return f"RoA≥{int(name.split('_')[1]) / 100:g}"
     return score.rsplit("/", maxsplit=1)[-1].removesuffix("_share").removeprefix("f1_")
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
+from neuroexp.agreement import Steps
 from neuroexp.segments import coverage
 from neuroexp.splits import Split
 
@@ -69,18 +70,20 @@ class Fold(LightningDataModule):
         order: NDArray[np.int64] | None = None,
         preparation: dict[str, Any] | None = None,
         decisions_hz: float | None = None,
+        steps: Steps | None = None,
     ):
         """Standardise a copy of `signal`; `labels` is (window, output), `source` the recording behind it all.
 
         `control` are indices of windows that a decoder should make nothing of, to be scored beside the test part. `order`
         says which of the recording's channels each one here is (None: the same), `preparation` what was done to the signal,
-        `decisions_hz` how many windows a second of recording brings, where that is known.
+        `decisions_hz` how many windows a second of recording brings, where that is known, `steps` how windows follow one
+        another, where they do.
         """
         super().__init__()
         self.window, self.split, self.batch_size = window, split, batch_size
         self.facts, self.source, self.control = facts or {}, source, control
         self.order, self.preparation = order, preparation or {}
-        self.decisions_hz = decisions_hz
+        self.decisions_hz, self.steps = decisions_hz, steps
         self.mean, self.std = training_statistics(signal, starts[split.train], window)
         # `windows` needs time-major memory, and filters return their result in another order
         standardised = np.subtract(signal, self.mean, order="C")

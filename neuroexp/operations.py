@@ -20,22 +20,38 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 KB = 1000  # bytes
+PRODUCTS = {
+    "conv",
+    "linear",
+    "addmm",
+    "mm",
+    "bmm",
+    "matmul",
+    "einsum",
+}  # as fvcore names what multiplies and accumulates
 
 
 @dataclass(frozen=True)
 class Count:
-    """Multiply-accumulates of one call, who counted them, and the operations left out by this counter, with how often."""
+    """Multiply-accumulates and operations of one call, who counted them, and what this counter left out, with how often.
+
+    Operations are the multiply-accumulates and what the counter has beside them: two per normalised value, one per value
+    that an adaptive pool averages.
+    """
 
     macs: int
+    operations: int
     counter: str
     skipped: dict[str, int]
 
 
 def costs(model: nn.Module, window: Tensor) -> dict[str, float]:
     """Return what a run records of its network on one window (1, channel, time): all that this module counts."""
+    counted = count(model, window)
     found: dict[str, float] = {
         "cost/parameters": parameters(model),
-        "cost/macs": macs(model, window),
+        "cost/mac": counted.macs,
+        "cost/operations": counted.operations,
         "cost/size_kb": size_kb(model),
         "cost/size_int8_kb": size_int8_kb(model),
         "cost/activation_kb": activation_kb(model, window),
@@ -147,8 +163,8 @@ def macs(model: nn.Module, inputs: Tensor) -> int:
 def count(model: nn.Module, inputs: Tensor) -> Count:
     """Return the multiply-accumulates of one call on `inputs`, as fvcore counts them, and what it has no count for.
 
-    fvcore knows no recurrent layers: a network that has some is counted by torch's own counter, half of whose operations
-    are multiply-accumulates.
+    Multiply-accumulates are those of convolutions and products of matrices. fvcore knows no recurrent layers: a network that
+    has some is counted by torch's own counter, half of whose operations are multiply-accumulates.
     """
     with _evaluating(model):
         if not any(isinstance(layer, nn.RNNBase) for layer in model.modules()):
@@ -159,7 +175,8 @@ def count(model: nn.Module, inputs: Tensor) -> Count:
             counter, others = FlopCounterMode(display=False), _Uncounted()
             with torch.backends.mkldnn.flags(enabled=False), counter, others:
                 model(inputs)
-        return Count(int(counter.get_total_flops()) // 2, "torch", dict(others.found))
+        products = int(counter.get_total_flops()) // 2  # it counts nothing else
+        return Count(products, products, "torch", dict(others.found))
 
 
 class _Uncounted(_Mode):  # type: ignore[no-untyped-call]
@@ -189,9 +206,10 @@ def _fvcore(model: nn.Module, inputs: Tensor) -> Count:
     analysis = FlopCountAnalysis(model, inputs)
     analysis.set_op_handle("aten::_convolution_mode", same)  # padding="same", which fvcore leaves out
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-    total = int(analysis.total())
+    by_operator = analysis.by_operator()
+    macs = int(sum(number for name, number in by_operator.items() if name in PRODUCTS))
     skipped = {name.removeprefix("aten::"): number for name, number in analysis.unsupported_ops().items()}
-    return Count(total, "fvcore", skipped)
+    return Count(macs, int(sum(by_operator.values())), "fvcore", skipped)
 
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Linear)

@@ -144,7 +144,10 @@ def raster(
 
 
 def f1_per_unit(rows: Sequence[Mapping[str, float]], recording: Recording) -> Figure:
-    """Return F1, precision and sensitivity of each motor unit; a unit that misses 10 % or more is drawn pale."""
+    """Return F1, precision and sensitivity of each motor unit; a unit that misses 10 % or more is drawn pale.
+
+    A unit without a discharge in the test part has no bar: it says so.
+    """
     width = max(5, 1.5 + 0.6 * len(rows))
     figure = _figure(width, 4, "Test scores per motor unit", recording, (0.7, 0.2, 0.45, 0.85))
     axes = figure.subplots()
@@ -153,6 +156,8 @@ def f1_per_unit(rows: Sequence[Mapping[str, float]], recording: Recording) -> Fi
     pale = [0.95 if row["miss_rate"] < 0.1 else 0.4 for row in rows]
     for unit, value, alpha in zip(units, values, pale, strict=True):
         axes.bar(unit, value, color=BLUE, alpha=alpha, width=0.7)
+    for unit in units[np.isnan([row["f1"] for row in rows])]:
+        axes.text(unit, 0.02, "no discharge here", rotation=90, ha="center", va="bottom", fontsize=8, color="#555555")
     axes.plot(units, [row["precision"] for row in rows], "^", color=ORANGE, label="precision")
     axes.plot(units, [row["sensitivity"] for row in rows], "v", color=GREEN, label="sensitivity")
     axes.bar(0, 0, color=BLUE, label="F1 (pale: misses 10 % or more)")

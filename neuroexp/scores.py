@@ -50,6 +50,16 @@ def identified(tally: Tensor, largest_miss_rate: float = 0.1) -> Tensor:
     return miss_rate(tally) < largest_miss_rate
 
 
+def count(found: Tensor, scorable: Tensor) -> float:
+    """Return how many of the units (unit,) that can be scored were found; NaN when none can be."""
+    return float((found & scorable).sum()) if scorable.any() else nan
+
+
+def share(found: Tensor, scorable: Tensor) -> float:
+    """Return which share of the units (unit,) that can be scored were found; NaN when none can be."""
+    return count(found, scorable) / max(int(scorable.sum()), 1)
+
+
 def f1_all_positive(rate: Tensor) -> Tensor:
     """Return the F1 of a predictor that always says discharge, at positive rates (unit,) of the test labels."""
     return 2 * rate / (1 + rate)

@@ -46,6 +46,16 @@ def label_centre(trains: Trains, starts: Indices, window: int, step: int, tolera
     return _discharges_within(trains, centres - tolerance, centres + tolerance + 1)
 
 
+def outside_window(labels: NDArray[np.float32], trains: Trains, starts: Indices, window: int) -> float:
+    """Return the share of positive labels (window, unit) whose window shows no discharge of the unit; NaN without positives.
+
+    With label `step` it is what lies in a step but not in the window, which is shorter: nothing there can be seen.
+    """
+    positive = labels > 0
+    unseen = positive & (_discharges_within(trains, starts, starts + window) == 0)
+    return float(unseen.sum() / positive.sum()) if positive.any() else float("nan")
+
+
 def coverage(n_samples: int, starts: Indices, window: int) -> Indices:
     """Return how many of the windows cover each sample (time,)."""
     change = np.zeros(n_samples + 1, dtype=np.int64)

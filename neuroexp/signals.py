@@ -23,7 +23,13 @@ def clip(signal: NDArray[np.float32], limit_uv: float) -> tuple[NDArray[np.float
 
 
 def butterworth(rate_hz: float, low_hz: float, high_hz: float, order: int) -> NDArray[np.float64]:
-    """Return a Butterworth band-pass as second-order sections; raises ValueError when the band does not fit."""
+    """Return a Butterworth band-pass as second-order sections; raises ValueError when band or order do not fit.
+
+    `order` is that of the low-pass behind it, as SciPy and MATLAB count: the band-pass has twice as many poles, and run
+    forwards and backwards it acts as one of four times as many. A paper's "order 6" may mean either: 3 has six poles.
+    """
+    if order < 1:
+        raise ValueError(f"order={order} of a band-pass must be at least 1")
     if not 0 < low_hz < high_hz < rate_hz / 2:
         raise ValueError(f"a band-pass of {low_hz} to {high_hz} Hz does not fit a sampling rate of {rate_hz:g} Hz")
     return np.asarray(butter(order, [low_hz, high_hz], btype="bandpass", fs=rate_hz, output="sos"))
@@ -198,6 +204,23 @@ def shift(trains: Sequence[NDArray[np.int64]], lags: NDArray[np.int64], n_sample
     """Return the trains moved by their lags in samples; a discharge that leaves the signal is dropped."""
     moved = [train + lag for train, lag in zip(trains, lags, strict=True)]
     return [train[(train >= 0) & (train < n_samples)] for train in moved]
+
+
+def discharge_rate_hz(
+    trains: Sequence[NDArray[np.int64]], rate_hz: float, band_hz: tuple[float, float] = (3, 100)
+) -> float:
+    """Return the mean over units of each one's mean discharge rate, NaN when no unit has one.
+
+    A unit's rate is one over its mean interval; intervals that are no steady discharge, of rates outside `band_hz` (the
+    3 to 100 Hz of Ma et al.), such as between two contractions, take no part.
+    """
+    means = []
+    for train in trains:
+        intervals_s = np.diff(train) / rate_hz
+        steady = intervals_s[(intervals_s >= 1 / band_hz[1]) & (intervals_s <= 1 / band_hz[0])]
+        if len(steady):
+            means.append(1 / steady.mean())
+    return float(np.mean(means)) if means else float("nan")
 
 
 def pulse_to_noise_db(source: NDArray[np.floating], discharges: NDArray[np.int64], max_lag: int = 0) -> float:

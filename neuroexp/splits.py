@@ -49,7 +49,7 @@ Splitter = Callable[[Indices, int, Timeline, int], Split]
 
 
 def random(starts: Indices, window: int, timeline: Timeline, fold: int, seed: int) -> Split:
-    """Split the windows at random, the papers' protocols: overlapping windows end on both sides.
+    """Split the windows at random, a reading of the papers, which do not say: overlapping windows end on both sides.
 
     Windows that fill the time axis are dealt to five subsets, each tested once. Of windows that follow events a share is
     held out for testing, and of five folds over the rest one validates.

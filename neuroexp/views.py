@@ -20,6 +20,7 @@ SECTIONS = {
     "spread": False,
     "train": False,
     "baseline": False,
+    "ceiling": False,
     "cost": False,
     "budget": False,
     "data": False,
@@ -32,8 +33,10 @@ charts over the cells of the sweep. Tick two or more runs and press Compare for 
 
 - `test/...`: scores of the test part, at the epoch with the lowest validation loss; `spread/...`: over motor units
 - `baseline/...`: what a predictor without knowledge reaches; `data/...`: what the split gave away
+- `test/roa_90_share`: share of the motor units whose spike train agrees with the true one at a rate of 0.9 or more;
+  `ceiling/...`: what perfect labels would reach through the same windows, events and matching
 - `control/...`: what the network makes of windows from between the stimuli, which is the recording, not the nerve
-- `cost/...` and `time/...`: counted, or measured on the machine that environment.json names; `cost/energy_uj` is an
+- `cost/...` and `time/...`: counted, or measured on the machine that environment.json names; `cost/mac_energy_uj` is an
   estimate for `budget.device`, `budget/..._share` what of a limit is used
 - pictures: under Artifacts, in `plots`
 """

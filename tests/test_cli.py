@@ -56,9 +56,12 @@ def test_one_run_leaves_everything_a_reader_looks_for(neuroexp):
         "auprc",
         "identified_units",
         "identified_share",
+        "rate_of_agreement",
+        "roa_90_share",
     ):
         assert f"test/{name}" in metrics
     assert metrics["spread/f1"] >= 0
+    assert metrics["baseline/identified_all_positive"] == metrics["ceiling/roa_90_share"] == 1
     assert metrics["data/test_windows_overlapping_train"] == 0
     assert 0 < metrics["data/positive_rate"] < 0.2
     assert 0 < metrics["baseline/f1_chance"] < metrics["baseline/f1_all_positive"] < 0.4

@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+from omegaconf import OmegaConf
 from test_survival import TINY
 
 from neuroexp import display
@@ -62,14 +63,41 @@ def test_a_reason_in_brackets_is_printed_whole(capsys):
 def test_in_80_columns_the_table_of_a_sweep_has_a_line_per_run(capsys, monkeypatch):
     from rich.console import Console
 
-    names = ("f1", "precision", "sensitivity", "identified", "baseline/f1_chance")
+    names = tuple(OmegaConf.load("conf/dataset/hdsemg.yaml").report)
     job = row() | {"report": names, "scores": dict.fromkeys(names, 0.123), "seconds": 139.7}
-    for width, said in ((79, "prec."), (120, "precision")):
+    for width, said in ((80, "RoA.9"), (120, "RoA≥0.9")):
         monkeypatch.setattr(display, "console", lambda width=width: Console(width=width, highlight=False))
         display.summary([job, job | {"name": "mldcnn W60 S50 fold0"}])
         lines = capsys.readouterr().out.splitlines()
         assert said in lines[1].split()
         assert max(map(len, lines[1:4])) <= width
+
+
+def test_scores_that_need_a_word_get_one_under_the_table(capsys):
+    known = {"data/units": 6.0, "test/scored_units": 4.0, "data/positives_outside_window": 0.593, "test/f1": 0.5}
+    jobs = [row() | {"name": name, "scores": known} for name in ("W20 S50 fold0", "W20 S50 fold1")]
+    display.summary([*jobs, row() | {"scores": {"test/f1": float("nan")}}])
+    out = capsys.readouterr().out
+    assert "0.000" not in out
+    assert (
+        "W20 S50 fold0 and 1 more: 2 of 6 units have no discharge in the test part, and no score there (blank in "
+        "per_unit.csv)\n" in out
+    )
+    assert (
+        "W20 S50 fold0 and 1 more: 59% of the positives lie outside their window, where no decoder sees them: the step is "
+        "longer than the window\n" in out
+    )
+
+
+def test_runs_of_an_earlier_version_leave_new_columns_blank(capsys):
+    names = ("test/f1", "test/roa_90_share", "ceiling/roa_90_share")
+    new = row() | {"report": names, "scores": {"test/f1": 0.5, "test/roa_90_share": 0.25, "ceiling/roa_90_share": 1.0}}
+    old = row("skipped") | {"report": names, "scores": {"test/f1": 0.5, "test/identified_share": 0.75}}
+    display.summary([new, old])
+    head, first, second = (line.split() for line in capsys.readouterr().out.splitlines()[1:4])
+    assert head[-5:] == ["f1", "RoA≥0.9", "ceiling", "seconds", "status"]
+    assert first[-5:] == ["0.500", "0.250", "1.000", "60.0", "finished"]
+    assert second[-2:] == ["0.500", "skipped"]
 
 
 def test_a_budget_is_a_column_of_its_own_where_there_is_one(capsys):

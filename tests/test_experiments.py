@@ -10,10 +10,12 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 
-from experiments import pictures, published
+from experiments import comparison, pictures, published, statistics
 from experiments.__main__ import artefacts
-from experiments.artefact import number, readable
-from experiments.cells import Cells, DifferError, per_recording, settings, values
+from experiments.artefact import Artefact, number, readable
+from experiments.cells import Cells, DifferError, per_recording, settings
+from experiments.mobilescapenet.snr_f1 import _spearman
+from experiments.sweeps import values
 
 
 def table(**columns):
@@ -114,6 +116,11 @@ def test_settings_are_the_scientific_ones_named_once():
     assert settings(config) == {"window": 20, "recording.rat": 6, "recording.seed": 5, "dataset.order": "spatial"}
 
 
+FACT = {
+    "where": "Table", "window": np.nan, "step": np.nan, "condition": "", "unit": "", "note": "", "sd": np.nan, "sd_over": "",
+}  # fmt: skip
+
+
 def test_ours_stands_beside_the_published_number():
     scores = pd.DataFrame(
         {
@@ -123,7 +130,7 @@ def test_ours_stands_beside_the_published_number():
             "test/f1": [0.8, 0.6, 0.5, 0.5],
         }
     )
-    fact = {"where": "Table", "window": 100, "step": np.nan, "condition": "", "unit": "", "note": "", "sd": np.nan}
+    fact = FACT | {"window": 100}
     facts = [
         fact | {"model": "a", "metric": "test/f1", "value": 0.75, "sd": 0.1},
         fact | {"model": "a", "metric": "test/f1", "value": 0.6, "sd": 0.05, "condition": "recording.rat=4"},
@@ -137,24 +144,117 @@ def test_ours_stands_beside_the_published_number():
     assert list(found["ours"])[:5] == pytest.approx([0.7, 0.8, 20, 40, 0.2 / np.sqrt(2)])
     assert found["ours"].iloc[5:].isna().all()  # a network without runs, a condition that no recording names
     assert list(found["difference"])[:3] == pytest.approx([-0.05, 0.2, 10])
-    assert list(found["within_sd"]) == ["yes", "no", "", "", "", "", ""]
+    few = "none below n=5"
+    assert list(found["interval"]) == [few, few, few, "", "", "", ""]
+    assert "within_sd" not in found
     assert list(found["n"]) == [2, 1, 2, 2, 2, 0, 0]
+
+
+def test_an_interval_of_the_difference_is_over_subjects_not_over_their_recordings():
+    rng = np.random.default_rng(0)
+    rows = [{"recording.subject": who, "recording.mvc": mvc} for who in range(6) for mvc in (10, 30, 50)]
+    scores = pd.DataFrame(rows).assign(model="a")
+    scores["test/f1"] = rng.normal(size=6)[scores["recording.subject"]] / 10 + rng.normal(0.8, 0.001, 18)
+    fact = FACT | {"model": "a", "metric": "test/f1", "value": 0.5, "sd": 0.1}
+    [row] = published.beside(scores, pd.DataFrame([fact])).to_dict("records")
+    means = scores.groupby("recording.subject")["test/f1"].mean().to_numpy()
+    low, high = (float(word) for word in row["interval"].split(" to "))
+    assert (low, high) == pytest.approx(np.array(statistics.interval(means)) - 0.5, abs=6e-4)
+    assert row["n"] == 18
+    assert row["ours_sd"] == pytest.approx(scores["test/f1"].std())  # over recordings, as published
+    narrow = statistics.interval(scores["test/f1"].to_numpy())
+    assert high - low > 1.4 * (narrow[1] - narrow[0])  # three times the recordings would pretend to know more
+
+
+def test_the_spread_of_macro_f1_is_over_every_class_of_every_rat_as_published():
+    classes = np.random.default_rng(1).random((6, 3))
+    scores = pd.DataFrame(classes, columns=[f"test/f1_{name}" for name in ("a", "b", "c")])
+    scores = scores.assign(model="net", **{"recording.rat": range(4, 10), "test/macro_f1": classes.mean(axis=1)})
+    fact = FACT | {"model": "net", "metric": "test/macro_f1", "value": 0.84, "sd": 0.1}
+    found = published.beside(scores, pd.DataFrame([fact | {"sd_over": "class"}, fact]))
+    assert list(found["ours_sd"]) == pytest.approx([classes.std(ddof=1), classes.mean(axis=1).std(ddof=1)])
+    assert list(found["sd_is_over"]) == ["recordings x classes", ""]
+    facts = pd.concat([published.read("mobilescapenet", name) for name in ("model_comparison", "snr_f1", "class_f1")])
+    macro = facts[facts["metric"] == "test/macro_f1"]
+    assert len(macro) == 3
+    assert set(macro["sd_over"]) == {"class"}
+    assert set(facts.loc[facts["metric"] != "test/macro_f1", "sd_over"]) == {""}
+
+
+def subjects(n=6, mvc=(10, 30, 50), **columns):
+    """Runs of two networks on every recording of `n` subjects, two folds each."""
+    rows = [
+        {"model": model, "recording.subject": who, "recording.mvc": level, "fold": fold, "seed": 0}
+        for model in ("small", "large", "third")
+        for who in range(n)
+        for level in mvc
+        for fold in (0, 1)
+    ]
+    runs = pd.DataFrame(rows).assign(recording_name="a recording", commit="", **{"trainer.max_epochs": 5})
+    runs["run_id"] = runs.index.astype(str)
+    runs["test/f1"] = np.random.default_rng(3).random(len(runs))
+    return runs.assign(**columns)
+
+
+def test_intensities_of_a_subject_are_averaged_before_a_test_over_all():
+    cells = Cells(subjects(), ("model",))
+    table = cells.per_subject("test/f1")
+    assert table.shape == (6, 3)
+    expected = cells.runs.groupby(["recording.subject", "model"])["test/f1"].mean().unstack()
+    assert np.allclose(table.to_numpy(), expected[table.columns].to_numpy())
+    artefact = Artefact("a/b", "title", runs=cells.runs)
+    comparison.add(artefact, cells, ["test/f1"])
+    statistics_table = artefact.tables["statistics"]
+    assert dict(statistics_table.groupby("recordings")["n"].first()) == {"all": 6, "all, as published": 18}
+    said = " ".join(artefact.notes)
+    assert "over 6 subjects" in said
+    assert "f1 (all, as published): Friedman chi-squared(2)" in said
+    assert "intensities of one subject counted as independent, as in the paper" in said
+    assert "No test of pairs in f1: 6 subjects cannot show a difference at 0.05 in the signed rank test" in said
+    blank = statistics_table[statistics_table["recordings"] == "all"]
+    assert blank["p_holm"].isna().all()
+    assert blank["low"].notna().all()
+
+
+def test_one_intensity_needs_no_second_version_and_few_subjects_get_no_interval():
+    cells = Cells(subjects(n=4, mvc=(10,)), ("model",))
+    artefact = Artefact("a/b", "title", runs=cells.runs)
+    comparison.add(artefact, cells, ["test/f1"])
+    assert set(artefact.tables["statistics"]["recordings"]) == {"all"}
+    assert artefact.tables["statistics"]["low"].isna().all()
+    assert any("none below n=5" in note for note in artefact.notes)
+
+
+def test_subjects_that_lack_an_intensity_or_a_score_are_not_averaged_with_the_others():
+    runs = subjects()
+    lacking = runs[~((runs["recording.subject"] == 2) & (runs["recording.mvc"] == 50))]
+    with pytest.raises(ValueError, match=r"recording.subject 2 has 2 intensities, others have 3: narrow"):
+        Cells(lacking, ("model",)).per_subject("test/f1")
+    gap = runs.copy()
+    gap.loc[(gap["recording.subject"] == 1) & (gap["model"] == "small") & (gap["fold"] == 0), "test/f1"] = np.nan
+    with pytest.raises(ValueError, match="unpaired: small has no score on 1"):
+        statistics.compare(Cells(gap, ("model",)).per_subject("test/f1"))
+    nobody = runs.copy()
+    nobody.loc[nobody["fold"] == 1, "test/f1"] = np.nan  # a part in which nothing can be scored
+    assert Cells(nobody, ("model",)).per_subject("test/f1").notna().all().all()
+
+
+def test_folds_are_no_subjects():
+    runs = subjects(n=1, mvc=(10,)).drop(columns=["recording.subject", "recording.mvc"])
+    with pytest.raises(ValueError, match="1 subject cannot show a difference"):
+        statistics.compare(Cells(runs, ("model",)).per_subject("test/f1"))
+
+
+def test_the_correlation_over_six_rats_has_its_exact_p():
+    found, p = _spearman(np.arange(6.0), np.array([0.1, 0.2, 0.3, 0.4, 0.6, 0.5]))
+    assert found == pytest.approx(0.943, abs=5e-4)
+    assert p == pytest.approx(12 / 720)  # as tabled; 0.0048 by the asymptotic formula
 
 
 def test_counts_that_need_no_recording_stand_beside_scores_that_do():
     counts = [{"model": name, "window": 100, "cost/parameters": count} for name, count in (("a", 110), ("b", 200))]
     scores = [{"model": "a", "window": 100, "recording.rat": rat, "test/f1": 0.8} for rat in (4, 5)]
-    fact = {
-        "where": "",
-        "window": 100,
-        "step": np.nan,
-        "condition": "",
-        "unit": "%",
-        "sd": np.nan,
-        "note": "",
-        "value": 0,
-    }
-    fact |= {"model": "a / b", "metric": "cost/parameters"}
+    fact = FACT | {"window": 100, "unit": "%", "value": 0} | {"model": "a / b", "metric": "cost/parameters"}
     found = published.beside(pd.DataFrame(scores + counts), pd.DataFrame([fact]))
     assert found["ours"].tolist() == pytest.approx([-45])
 
@@ -169,8 +269,7 @@ def test_a_network_of_ones_own_is_drawn_after_those_of_the_paper_in_a_colour_of_
 
 def test_differences_are_over_the_recordings_that_both_networks_have():
     scores = pd.DataFrame({"model": ["a", "a", "b"], "recording.rat": [4, 5, 4], "test/f1": [0.9, 0.1, 0.8]})
-    fact = {"where": "Table", "window": np.nan, "step": np.nan, "condition": "", "unit": "", "note": "", "sd": np.nan}
-    found = published.beside(scores, pd.DataFrame([fact | {"model": "a - b", "metric": "test/f1", "value": 0}]))
+    found = published.beside(scores, pd.DataFrame([FACT | {"model": "a - b", "metric": "test/f1", "value": 0}]))
     assert (found["ours"].iloc[0], found["n"].iloc[0]) == (pytest.approx(0.1), 1)
 
 

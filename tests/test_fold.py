@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from neuroexp import segments, splits
 from neuroexp.datasets.hdsemg import hdsemg
 from neuroexp.fold import Batches, Fold, training_statistics
+from neuroexp.signals import bandpass
 from neuroexp.splits import Split
 
 
@@ -112,6 +113,17 @@ def test_dataset_shape_and_facts(simulated):
     assert fold.shape == {"n_channels": 64, "window": 20, "n_outputs": 6}
     assert fold.facts["positive_rate"] == pytest.approx(float(fold.labels.mean()))
     assert 0.75 < fold.facts["test_windows_overlapping_train"] < 0.9
+
+
+def test_the_order_of_the_filter_is_a_setting_whose_default_stays(simulated):
+    second, first = (dataset(simulated, band_hz=(20, 750), **words) for words in ({}, {"order": 1}))
+    assert (second.preparation["order"], first.preparation["order"]) == (2, 1)
+    expected = bandpass(simulated.signal, 2048, 20, 750, order=1)
+    standardised = (expected - first.mean) / first.std
+    np.testing.assert_allclose(first.signal.numpy(), standardised, atol=1e-4)
+    assert np.abs(first.signal.numpy() - second.signal.numpy()).max() > 0.1
+    with pytest.raises(ValueError, match="dataset.order=1 says nothing without a filter: set dataset.band_hz"):
+        dataset(simulated, order=1)
 
 
 def test_alignment_moves_labels_by_lags_from_training_alone(simulated):

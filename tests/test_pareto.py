@@ -28,7 +28,7 @@ def runs(**columns):
     table["run_id"] = [str(number) for number in range(len(table))]
     table["recording_name"] = "simulated S" + table["recording.subject"].astype(str)
     table["dataset.rate_hz"], table["split"], table["trainer.max_epochs"] = 2000.0, "blocked", 5
-    table["cost/macs"] = table["model"].map(MACS) * table["window"] / 20
+    table["cost/mac"] = table["model"].map(MACS) * table["window"] / 20
     table["cost/size_kb"], table["cost/size_int8_kb"], table["cost/activation_kb"] = 400.0, 100.0, 40.0
     table["cost/ms_per_window"] = 1.0 + table["fold"]
     table["test/f1"] = (
@@ -57,6 +57,14 @@ def test_the_front_is_what_no_other_point_beats(found):
 
 def test_what_has_no_cost_or_score_is_on_no_front():
     assert front([1, np.nan, 3], [0.5, 0.9, np.nan]).tolist() == [True, False, False]
+
+
+def test_runs_of_an_earlier_version_are_compared_by_their_own_count():
+    old = runs().rename(columns={"cost/mac": "cost/macs"})
+    mixed = pd.concat([runs().query("fold == 0"), old.query("fold == 1")])
+    for table in (old, mixed):
+        found = points(table, "test/f1", budget.read({}))[0]
+        np.testing.assert_allclose(found["energy_uj"], points(runs(), "test/f1", budget.read({}))[0]["energy_uj"])
 
 
 def test_a_mark_is_the_mean_over_the_shared_recordings():

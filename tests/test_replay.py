@@ -21,17 +21,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_stream import CUFF, EMG, ENG, FILTERED, cut, noise
 
-from neuroexp import engines, segments, signals, trained
+from neuroexp import engines, matching, segments, signals, trained
 from neuroexp.cuff import GRID
 from neuroexp.decoder import Decoder
+from neuroexp.events import Event
 from neuroexp.models.mldcnn import MLDCNN
 from neuroexp.recording import Recording, broken_allowed
 from neuroexp.recordings import eng_simulated, hdsemg_simulated
-from neuroexp.replay import lsl, matching, pace, report, scoring, source, view
-from neuroexp.replay.events import Event
+from neuroexp.replay import lsl, pace, report, scoring, source, view
 from neuroexp.replay.pace import Decoding, Latencies, Tally
 from neuroexp.replay.play import options, replay
-from neuroexp.replay.table import trains
+from neuroexp.replay.scoring import Truth
+from neuroexp.replay.table import trains, write_units
 
 SPEC = replace(EMG, preparation=FILTERED, window=20, step=10)
 
@@ -124,13 +125,56 @@ def test_rates_are_means_over_the_units_that_discharge():
     beat = np.arange(100, 2000, 100)
     never = np.array([], dtype=np.int64)
     true, found = [beat, beat, never, never], [beat, never, np.array([500]), never]
-    score = scoring.unit_scores(true, found, SPEC, None)["whole recording"]
+    score = scoring.unit_scores(Truth(true), found, SPEC)["whole recording"]
     # the first unit is found, the second never; the third discharges only in error, the fourth is silent in both
     assert (score["scored"], score["rate_of_agreement"], score["sensitivity"], score["precision"]) == (2, 0.5, 0.5, 0.5)
     assert [unit["only_found"] for unit in score["units"]] == [0, 0, 1, 0]
-    silent = scoring.unit_scores([never], [never], SPEC, None)["whole recording"]
+    assert score["unscored"] == [3, 4]
+    assert report.unscored({"test part": score}) == ["test part: units 3, 4 without a discharge, not scored"]
+    assert (score["roa_90_units"], score["roa_50_units"]) == (1, 1)
+    silent = scoring.unit_scores(Truth([never]), [never], SPEC)["whole recording"]
     assert silent["scored"] == 0
     assert np.isnan(silent["rate_of_agreement"])
+    assert silent["roa_90_units"] is None
+
+
+def test_a_lag_is_searched_for_in_the_training_part_alone():
+    beat = np.arange(100, 4000, 100)
+    trained, tested = np.arange(4096) < 2048, np.arange(4096) >= 2048
+    late = np.where(beat < 2048, beat + 7, beat + 30)  # the network is late, and later still where it is tested
+    truth = Truth([beat], tested=tested, trained=trained)
+    [unit] = scoring.unit_scores(truth, [late], SPEC)["test part"]["units"]
+    # 7 to 12 samples, of which the smallest move that matches within half a step, 5, is 2; the other 28 are its fault
+    assert unit["lag_ms"] == pytest.approx(2000 / 2048)
+    assert unit["matched"] == 0
+    [unit] = scoring.unit_scores(Truth([beat], tested=tested), [late], SPEC)["test part"]["units"]
+    assert (unit["lag_ms"], unit["matched"]) == (0, 0)
+    found = scoring.unit_scores(truth, [beat + 12], SPEC)
+    assert found["test part"]["rate_of_agreement"] == 1  # late alike everywhere, such as by a causal filter
+    assert found["test part"]["lag"] == scoring.LAG
+    whole = scoring.unit_scores(Truth([beat]), [beat + 12], SPEC)["whole recording"]
+    assert (whole["rate_of_agreement"], whole["lag"]) == (0, scoring.NO_LAG)
+
+
+def test_the_ceiling_stands_beside_the_rate_of_agreement(tmp_path):
+    beat, close = np.arange(100, 4000, 100), np.arange(100, 4000, 10)  # the second discharges in every window
+    truth = Truth(
+        [beat, close], scoring.ceiling([beat, close], segments.label_step, SPEC, 4096), tested=np.arange(4096) > 2000
+    )
+    scores = scoring.unit_scores(truth, [beat, beat], SPEC)
+    for part in ("test part", "whole recording"):
+        first, second = scores[part]["units"]
+        assert (first["ceiling"], first["rate_of_agreement"]) == (1, 1)
+        assert second["ceiling"] < 0.01
+        assert scores[part]["ceiling"] == pytest.approx((1 + second["ceiling"]) / 2)
+        assert (scores[part]["roa_90_units"], scores[part]["roa_90_ceiling"]) == (1, 1)
+    assert scoring.ceiling([beat], None, SPEC, 4096) is None  # a label of which nothing is known
+    unknown = scoring.unit_scores(Truth([beat]), [beat], SPEC)["whole recording"]
+    assert np.isnan(unknown["ceiling"])
+    assert unknown["roa_90_ceiling"] is None
+    write_units(tmp_path / "per_unit.csv", {"whole recording": unknown})
+    [row] = csv.DictReader((tmp_path / "per_unit.csv").read_text().splitlines())
+    assert (row["part"], row["rate_of_agreement"], row["ceiling"]) == ("whole recording", "1.0", "")
 
 
 def test_a_replay_that_finds_nothing_says_so():
@@ -389,7 +433,7 @@ def test_a_live_stream_comes_in_microvolts_and_its_silence_is_noted():
     assert re.fullmatch(rf"lsl:{sender.name} sent nothing in the last [1-9]\d*\.\d s, after 0\.1 s of signal", note)
 
 
-def test_a_run_is_replayed_from_file_and_from_lsl(neuroexp, tmp_path, monkeypatch):
+def test_a_run_is_replayed_from_file_and_from_lsl(neuroexp, tmp_path, monkeypatch):  # noqa: PLR0915 - one training
     settings = ("trainer.max_epochs=15", "optimizer.lr=1e-3", "task.threshold=0.3")
     done = neuroexp("window=20", "step=20", *SMALL, *settings)
     [result] = done.results()
@@ -420,8 +464,12 @@ def test_a_run_is_replayed_from_file_and_from_lsl(neuroexp, tmp_path, monkeypatc
     found = trains(folder / "discharges.csv", 4)
     whole = summary["scores"]["whole recording"]
     for unit, true, train in zip(whole["units"], recording.spike_trains, found, strict=True):
-        best = matching.agreement(true, train, 10, 41)
+        moved = train - round(unit["lag_ms"] * 2.048)
+        best = matching.agreement(true, moved, 10, 0)
         assert (unit["matched"], unit["only_found"]) == (best.matched, len(train) - best.matched)
+        assert 0.9 < unit["ceiling"] <= 1
+    assert "after the lag that fits each unit best in what the run was trained on" in replayed_run.stdout
+    assert len((folder / "per_unit.csv").read_text().splitlines()) == 9  # both parts
     assert whole["rate_of_agreement"] > 0.2  # something was learned, and came out of the stream
     tested = summary["scores"]["test part"]["units"]
     for unit, part in zip(whole["units"], tested, strict=True):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.signal import butter, filtfilt
+from scipy.signal import butter, filtfilt, freqz_sos
 
 from neuroexp import signals
 
@@ -25,6 +25,21 @@ def test_bandpass_equals_scipy_and_keeps_the_middle_of_the_band():
 def test_bandpass_refuses_an_impossible_band(band):
     with pytest.raises(ValueError, match="does not fit a sampling rate of 2048 Hz"):
         signals.bandpass(np.zeros((100, 2), dtype=np.float32), 2048, *band)
+
+
+@pytest.mark.parametrize("order", [1, 2, 3, 6])
+def test_a_band_pass_has_twice_as_many_poles_as_its_order_and_acts_twice_run_both_ways(order):
+    sections = signals.butterworth(30_000, 800, 5000, order)
+    assert sum(np.sum(np.abs(np.roots(section[3:])) > 1e-9) for section in sections) == 2 * order
+    once = np.abs(freqz_sos(sections, [10_000], fs=30_000)[1][0])
+    tone = np.sin(2 * np.pi * 10_000 / 30_000 * np.arange(30_000))[:, None].astype(np.float32)
+    both = signals.bandpass(tone, 30_000, 800, 5000, order)[10_000:20_000].std() / tone.std()
+    assert both == pytest.approx(once**2, rel=0.01)
+
+
+def test_a_band_pass_of_order_0_is_refused():
+    with pytest.raises(ValueError, match="order=0 of a band-pass must be at least 1"):
+        signals.butterworth(30_000, 800, 5000, 0)
 
 
 @settings(max_examples=30, deadline=None)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from neuroexp import segments, signals
 from neuroexp.cuff import GRID
 from neuroexp.decoder import Spec
+from neuroexp.events import Classes, Discharges, Event
 from neuroexp.replay.cuts import Caps
-from neuroexp.replay.events import Classes, Discharges, Event
 from neuroexp.replay.stream import BLOCK, CAUSAL, Stream
 
 RATE = 2048.0

@@ -6,6 +6,8 @@ recordings that all marks share.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -17,12 +19,20 @@ from numpy.typing import ArrayLike, NDArray
 
 from experiments import pictures
 from experiments.artefact import Artefact, main, number
-from experiments.cells import RECORDINGS, REPEATED, Cells, Source, is_setting
-from neuroexp.budget import LIMITS, Budget, used, verdict
+from experiments.cells import REPEATED, Cells, Source, is_setting
+from experiments.sweeps import RECORDINGS
+from neuroexp.budget import EARLIER, LIMITS, MAC, RATE, Budget, used, verdict
 
 FACTORS = ("model", "window", "step")
 KINDS = {"hdsemg": ("HD-sEMG", "test/f1"), "eng": ("ENG", "test/macro_f1")}
-COSTS = ("cost/macs", "cost/mac_per_s", "cost/size_kb", "cost/size_int8_kb", "cost/activation_kb", "cost/ms_per_window")
+COSTS = (
+    "cost/mac",
+    "cost/mac_rate_hz",
+    "cost/size_kb",
+    "cost/size_int8_kb",
+    "cost/activation_kb",
+    "cost/ms_per_window",
+)
 LATENCY = "latency_ms"
 OVER = "#D55E00"  # what lies beyond a limit
 NAMED = 2  # conditions that are left out and named
@@ -96,8 +106,10 @@ def points(runs: pd.DataFrame, score: str, budget: Budget) -> tuple[pd.DataFrame
     runs = runs.reset_index(drop=True).copy()
     factors = [name for name in FACTORS if name in runs]
     rate = runs["dataset.rate_hz"] / runs["step"] if "step" in runs else pd.Series(np.nan, runs.index)
-    known = runs["cost/mac_per_s"] if "cost/mac_per_s" in runs else pd.Series(np.nan, runs.index)
-    runs["cost/mac_per_s"] = known.fillna(runs["cost/macs"] * rate)  # older runs do not say, but have a step
+    runs["cost/mac"] = _first(runs, MAC)
+    runs["cost/mac_rate_hz"] = _first(runs, RATE).fillna(
+        runs["cost/mac"] * rate
+    )  # older runs do not say, but have a step
     # measured, and the same at every step
     runs["cost/ms_per_window"] = runs.groupby(["model", "window"])["cost/ms_per_window"].transform("median")
     cells = Cells(runs, tuple(factors))
@@ -121,6 +133,12 @@ def points(runs: pd.DataFrame, score: str, budget: Budget) -> tuple[pd.DataFrame
     runs = runs.merge(scores[[*factors, *places]].drop_duplicates(), on=[*factors, *places])
     n = len(scores[places].drop_duplicates()) if places else 1
     return table.drop(columns=[] if budget.limits else "budget"), n, runs
+
+
+def _first(runs: pd.DataFrame, names: Sequence[str]) -> pd.Series:
+    """Return the first of these costs that each run has recorded."""
+    unknown = pd.Series(np.nan, runs.index)
+    return reduce(lambda known, name: known.fillna(runs[name]) if name in runs else known, names, unknown)
 
 
 def _shared(scores: pd.DataFrame, factors: list[str], places: list[str]) -> pd.DataFrame:
@@ -185,7 +203,9 @@ def caveats(source: Source, runs: pd.DataFrame, budget: Budget) -> list[str]:
     device = budget.device
     first = runs.groupby("sweep")[["experiment", "run_id"]].first()
     machines = sorted({source.machine(row.experiment, row.run_id) for row in first.itertuples()})
+    earlier = int(runs[MAC[1]].notna().sum()) if MAC[1] in runs else 0
     return [
+        *[f"The MAC of {earlier} runs of an earlier version are {EARLIER}: train again to compare."] * bool(earlier),
         "A mark is chosen by the test scores that it shows: confirm it on a recording that had no part in the choice.",
         f"Energy is an estimate for {device.name} ({device.what}, {device.pj_per_mac:g} pJ/MAC, {device.includes}): "
         f"{device.source} ({device.year}). Memory is weights and activations in its {device.precision}; KB is 1000 bytes.",

@@ -9,7 +9,7 @@ import pandas as pd
 from experiments import comparison, pictures, published
 from experiments.artefact import Artefact, main
 from experiments.cells import Cells, Source
-from experiments.mldrsnet import BEST, EXPERIMENT, NETWORKS, SCORES
+from experiments.mldrsnet import BESIDE, BEST, EXPERIMENT, GAMED, NETWORKS, SCORES
 
 
 def make(source: Source) -> Artefact:
@@ -41,7 +41,8 @@ def at_cells(
     if runs.empty:
         return artefact
     by = ["recording.mvc"] if "recording.mvc" in cells.recordings else []
-    artefact.tables["scores"] = Cells(runs, ("model", "window", "step", *by)).summary(SCORES)
+    artefact.tables["scores"] = Cells(runs, ("model", "window", "step", *by)).summary((*SCORES, *BESIDE))
+    artefact.notes.append(GAMED)
     comparison.add(artefact, cells, SCORES)
     for level in sorted(runs["recording.mvc"].unique()) if by else ():
         chosen = Cells(runs[runs["recording.mvc"] == level], cells.factors)

@@ -7,7 +7,7 @@ from matplotlib.patches import Rectangle
 from experiments import pictures, published
 from experiments.artefact import Artefact, main
 from experiments.cells import Cells, Source
-from experiments.mldrsnet import EXPERIMENT, NETWORKS, SCORES
+from experiments.mldrsnet import BESIDE, EXPERIMENT, GAMED, NETWORKS, SCORES
 
 
 def make(source: Source) -> Artefact:
@@ -18,12 +18,13 @@ def make(source: Source) -> Artefact:
     facts = published.read("mldrsnet", "window_step")
     artefact.tables["window_step"] = published.beside(cells.scores, facts)
     artefact.missing = cells.missing(EXPERIMENT)
-    artefact.notes.append(
-        "The published cells are the best of each network's twenty; the tables with the others were not available to us."
-    )
+    artefact.notes += [
+        "The published cells are the best of each network's twenty; the tables with the others were not available to us.",
+        GAMED,
+    ]
     if runs.empty:
         return artefact
-    summary = cells.summary((*SCORES, "baseline/f1_all_positive", "data/test_windows_overlapping_train"))
+    summary = cells.summary((*SCORES, *BESIDE, "data/test_windows_overlapping_train", "data/positives_outside_window"))
     artefact.tables["cells"] = summary
     networks = pictures.ordered(summary["model"], NETWORKS)
     title = "Scores over window and step, mean ± standard deviation over recordings, published best cell framed"

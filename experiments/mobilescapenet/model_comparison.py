@@ -18,7 +18,9 @@ def make(source: Source) -> Artefact:
     facts = published.read("mobilescapenet", "model_comparison")
     artefact.tables["model_comparison"] = published.beside(cells.scores, facts)
     artefact.notes.append(
-        "Published is the mean over animals, and for macro F1 over classes, of one test part each; its split is random."
+        "Published is the mean over animals, and for macro F1 over classes, of one test part each; its split is random as we "
+        "read it. The standard deviation of macro F1 is over the scores of every class on every rat, there and here; over rats "
+        "alone, as in networks and in the picture, it is smaller."
     )
     artefact.missing = cells.missing(EXPERIMENT)
     if runs.empty:

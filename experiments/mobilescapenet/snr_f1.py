@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from experiments import pictures, published
@@ -34,10 +36,8 @@ def make(source: Source) -> Artefact:
     ]
     artefact.tables["rats"] = scores[columns]
     if len(scores) >= 3:
-        found = stats.spearmanr(scores["snr_db"], scores["test/macro_f1"])
-        artefact.notes.append(
-            f"Spearman's rank correlation over {len(scores)} rats: {found.statistic:.2f}, p = {found.pvalue:.3g}."
-        )
+        found, p = _spearman(scores["snr_db"].to_numpy(), scores["test/macro_f1"].to_numpy())
+        artefact.notes.append(f"Spearman's rank correlation over {len(scores)} rats: {found:.2f}, p = {p:.3g} (exact).")
     drawn = pictures.figure(artefact.title, 4.6, 3.2, artefact.simulated)
     axes = drawn.subplots()
     axes.plot(scores["snr_db"], scores["test/macro_f1"], "o", color=pictures.colour("mobilescapenet"), ms=7)
@@ -52,6 +52,16 @@ def make(source: Source) -> Artefact:
     axes.set(xlabel="signal-to-noise ratio, mean of the classes (dB)", ylabel="macro F1", ylim=(0, 1.05))
     artefact.figures["snr_f1"] = drawn
     return artefact
+
+
+def _spearman(first: NDArray[np.float64], second: NDArray[np.float64]) -> tuple[float, float]:
+    """Return Spearman's rank correlation and its p over all orders of the values (over 50,000 from nine values on)."""
+    one, other = (stats.zscore(stats.rankdata(values)) for values in (first, second))
+    found = stats.permutation_test(
+        (one,), lambda x, axis: (x * other).mean(axis=axis), permutation_type="pairings", n_resamples=50_000,
+        vectorized=True, rng=0,
+    )  # fmt: skip
+    return float(found.statistic), float(found.pvalue)
 
 
 if __name__ == "__main__":

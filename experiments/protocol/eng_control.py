@@ -19,7 +19,7 @@ def make(source: Source) -> Artefact:
     artefact.notes = [
         "Each class is a recording of its own. A network that is trained and tested on windows at rest can only learn which "
         "recording a window is from: what it scores above chance is not the nerve.",
-        "random is the paper's split over CAPs: CAPs of nearly every test stimulus are in training too.",
+        "random is a reading of the paper's split, over CAPs: CAPs of nearly every test stimulus are in training too.",
     ]
     if runs.empty:
         return artefact

@@ -38,7 +38,7 @@ def make(source: Source) -> Artefact:
     artefact.tables["split"] = table[["recording", "split", "window", "step", "f1", "f1_sd", *list(COLUMNS)[1:], "n"]]
     artefact.notes = [
         "overlapping: share of test windows that share samples with a training window; seen: mean share of a test window's "
-        "samples that training has seen. Both papers' subsets are, or may be, random.",
+        "samples that training has seen. Both papers' subsets may be random: they do not say.",
         "split=contraction needs more than one contraction: the sample recording has one.",
     ]
     artefact.notes += _costs(table)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from neuroexp import segments, signals, splits
+from neuroexp.agreement import Steps
 from neuroexp.fold import Fold
 from neuroexp.recording import Recording
+
+ORDER = 2  # of the band-pass
 
 
 def hdsemg(
@@ -23,13 +26,15 @@ def hdsemg(
     align: bool,
     max_lag_ms: float,
     batch_size: int,
+    order: int = ORDER,
 ) -> Fold:
     """Cut the recording into windows of `window` samples, `step` apart, and label them with the motor units' discharges.
 
     With `align` every spike train is moved to the peak of its spike-triggered-average energy, within +-`max_lag_ms`,
     estimated on samples and discharges of the training windows alone. `band_hz` filters the signal first, forwards and
-    backwards (`zero_phase`) or causally; None leaves it raw. Raises ValueError for a recording without discharges or with
-    another sampling rate than `rate_hz`.
+    backwards (`zero_phase`) or causally; None leaves it raw. `order` is the filter's, see `signals.butterworth`; it is no key
+    of the configuration, so that earlier runs keep theirs, and is typed as `+dataset.order=1`. Raises ValueError for a
+    recording without discharges or with another sampling rate than `rate_hz`.
     """
     name = recording.name
     if not isinstance(recording, Recording):
@@ -50,9 +55,12 @@ def hdsemg(
         if value < 1:
             raise ValueError(f"{key}={value} must be at least 1")
 
+    if order != ORDER and band_hz is None:
+        raise ValueError(f"dataset.order={order} says nothing without a filter: set dataset.band_hz=[20,750] as well")
+
     signal = recording.signal
     if band_hz is not None:
-        signal = signals.bandpass(signal, rate_hz, *band_hz, zero_phase=zero_phase)
+        signal = signals.bandpass(signal, rate_hz, *band_hz, order=order, zero_phase=zero_phase)
     n_samples = len(signal)
     starts = segments.window_starts(n_samples, window, step)
     timeline = splits.Timeline(n_samples, rate_hz, recording.spike_trains, recording.force)
@@ -66,7 +74,6 @@ def hdsemg(
         trains = signals.shift(trains, lags, n_samples)
     labels = label(trains, starts, window, step)
     overlapping, samples_seen = segments.overlap_audit(n_samples, starts, window, parts.train, parts.test)
-    decomposed = {"pnr_db": float(np.mean(recording.pnr_db))} if np.isfinite(recording.pnr_db).any() else {}
     used = np.concatenate([parts.train, parts.validation, parts.test])
     return Fold(
         signal=signal,
@@ -76,17 +83,27 @@ def hdsemg(
         split=parts,
         batch_size=batch_size,
         seed=seed,
-        facts={
-            "positive_rate": float(labels[used].mean()),
-            "units": len(trains),
-            "windows": len(used),
-            "windows_left_out": len(starts) - len(used),
-            "test_windows_overlapping_train": overlapping,
-            "test_samples_seen_in_train": samples_seen,
-            "mean_absolute_lag_ms": float(np.abs(lags).mean() * 1000 / rate_hz),
-            **decomposed,
-        },
+        facts=_known(
+            {
+                "positive_rate": float(labels[used].mean()),
+                "units": len(trains),
+                "windows": len(used),
+                "windows_left_out": len(starts) - len(used),
+                "positives_outside_window": segments.outside_window(labels[used], trains, starts[used], window),
+                "discharge_rate_hz": signals.discharge_rate_hz(trains, rate_hz),
+                "test_windows_overlapping_train": overlapping,
+                "test_samples_seen_in_train": samples_seen,
+                "mean_absolute_lag_ms": float(np.abs(lags).mean() * 1000 / rate_hz),
+                "pnr_db": float(np.mean(recording.pnr_db or (np.nan,))),
+            }
+        ),
         source=recording.with_spike_trains(trains),
-        preparation={"band_hz": None if band_hz is None else list(band_hz), "order": 2, "zero_phase": zero_phase},
+        preparation={"band_hz": None if band_hz is None else list(band_hz), "order": order, "zero_phase": zero_phase},
         decisions_hz=rate_hz / step,
+        steps=Steps(window, step, rate_hz, peak=getattr(label, "func", label) is segments.label_step),
     )
+
+
+def _known(facts: dict[str, float]) -> dict[str, float]:
+    """Return the facts that a recording tells."""
+    return {name: value for name, value in facts.items() if np.isfinite(value)}

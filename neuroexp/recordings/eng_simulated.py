@@ -186,8 +186,9 @@ def discharges(
 def noise(n_samples: int, rng: np.random.Generator, cuff: np.random.Generator) -> NDArray[np.float32]:
     """Return u and v of Eq. 1 (time, channel) in microvolts.
 
-    White noise is common to all electrodes; each has noise of its own that its neighbours share in part, muscle activity
-    below 800 Hz that all share, and artefacts above 5 kHz.
+    White noise is common to all electrodes; each has noise of its own that those numbered before and after it share in part
+    (also where one ring ends and the next begins: it does not wrap around a ring), muscle activity below 800 Hz that all
+    share, and artefacts above 5 kHz.
     """
     channels = RINGS * CONTACTS
     neighbours = np.eye(channels) + 0.25 * np.eye(channels, k=1) + 0.25 * np.eye(channels, k=-1)

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from neuroexp.decoder import Spec
 from neuroexp.engines import Predict
-from neuroexp.replay.events import Classes, Discharges, Event
+from neuroexp.events import Classes, Discharges, Event
 from neuroexp.replay.stream import Stream, Window
 
 BEHIND = 20  # deadlines by which a decision may be late before its window is dropped, so that a replay catches up

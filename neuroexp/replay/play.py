@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 from neuroexp import engines
 from neuroexp.decoder import Spec
 from neuroexp.engines import Predict
+from neuroexp.matching import tolerance
 from neuroexp.replay import report, scoring
 from neuroexp.replay import source as sources
-from neuroexp.replay.matching import tolerance
 from neuroexp.replay.pace import Decoding, Tally, chunks
 from neuroexp.replay.source import Source
 from neuroexp.replay.stream import Stream
-from neuroexp.replay.table import Table, timed, trains
+from neuroexp.replay.table import Table, timed, trains, write_units
 from neuroexp.typecheck import whole
 
 CHUNK_S = 0.005  # of a chunk, unless one is asked for
@@ -205,7 +205,11 @@ def _finish(
     true = [train[train < samples] for train in known.trains]
     tested = known.tested[""][:samples] if known.tested else None
     if true:
-        summary["scores"] = scoring.unit_scores(true, found, spec, tested)
+        assert source is not None
+        trained = None if source.trained is None else source.trained[:samples]
+        truth = scoring.Truth(true, scoring.ceiling(true, source.label, spec, samples), tested, trained)
+        summary["scores"] = scoring.unit_scores(truth, found, spec)
+        write_units(path.with_name("per_unit.csv"), summary["scores"])
     else:
         summary["unscored"] = "No spike trains are known of this stream: it is not scored."
     within = tolerance(spec.rate_hz, spec.step)[0]

@@ -12,8 +12,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from neuroexp.matching import pairs
 from neuroexp.plots import BLUE, GREEN, GREY, ORANGE, RED
-from neuroexp.replay.matching import pairs
 from neuroexp.replay.pace import EDGES_MS, Tally
 from neuroexp.replay.report import nothing
 from neuroexp.replay.scoring import TESTED, WHOLE
@@ -138,14 +138,20 @@ def _agreement(axes: Any, scores: Mapping[str, Any]) -> None:
     for part, score in scores.items():
         tested = part == TESTED
         shift = 0 if whole_alone else 0.2 if tested else -0.2
-        places = [unit["unit"] + shift for unit in score["units"]]
-        values = np.nan_to_num([unit["rate_of_agreement"] for unit in score["units"]])
-        label = f"{part}: {score['rate_of_agreement']:.2f}"
-        axes.barh(
-            places, values, 0.7 if whole_alone else 0.38, color=BLUE if tested or whole_alone else GREY, label=label
+        places = np.array([unit["unit"] + shift for unit in score["units"]])
+        values = np.array([unit["rate_of_agreement"] for unit in score["units"]], dtype=float)
+        ceilings = np.array([unit["ceiling"] for unit in score["units"]], dtype=float)
+        label = f"{part}: {score['rate_of_agreement']:.2f}" + (
+            f" of {score['ceiling']:.2f}" if np.isfinite(score["ceiling"]) else ""
         )
+        height = 0.7 if whole_alone else 0.38
+        axes.barh(places, values, height, color=BLUE if tested or whole_alone else GREY, label=label)
+        axes.vlines(ceilings, places - height / 2, places + height / 2, color="black", lw=1.6)
+        for place in places[[unit["unit"] in score["unscored"] for unit in score["units"]]]:
+            axes.text(0.01, place, "no discharge here", va="center", fontsize=7, color="#555555")
+    axes.vlines([], [], [], color="black", lw=1.6, label="ceiling")
     axes.set(xlim=(0, 1), xlabel="rate of agreement", ylabel="motor unit", yticks=range(1, len(values) + 1))
-    axes.legend(frameon=False, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+    axes.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, columnspacing=1)
 
 
 def classes(path: Path, summary: Mapping[str, Any], tally: Tally, caps: Sequence[tuple[int, int, float]]) -> None:

@@ -95,22 +95,39 @@ def _agreements(out: Any, summary: Mapping[str, Any]) -> None:
 
     grid = Grid(box=None, pad_edge=False, header_style="bold")
     grid.add_column("spike trains")
-    for head in ("units", "rate of agreement", "sensitivity", "precision", "matched", "missed", "false"):
+    heads = ("units", "rate of agreement", "ceiling", "units ≥ 0.9", "ceiling", "sensitivity", "precision")
+    for head in (*heads, "matched", "missed", "false"):
         grid.add_column(head, justify="right")
     for part, score in summary["scores"].items():
         counts = [str(sum(unit[name] for unit in score["units"])) for name in ("matched", "only_true", "only_found")]
-        kinds = [
+        rate, highest, sensitivity, precision = (
             f"{score[name]:.3f}" if math.isfinite(score[name]) else "-"
-            for name in ("rate_of_agreement", "sensitivity", "precision")
-        ]
-        grid.add_row(part, str(score["scored"]), *kinds, *counts)
+            for name in ("rate_of_agreement", "ceiling", "sensitivity", "precision")
+        )
+        good = ["-" if score[name] is None else str(score[name]) for name in ("roa_90_units", "roa_90_ceiling")]
+        grid.add_row(part, str(score["scored"]), rate, highest, *good, sensitivity, precision, *counts)
     display.whole(out, grid)
     score = summary["scores"][WHOLE]
-    out.print(f"matched one to one within {score['tolerance']}, after the best lag within ±{score['max_lag_ms']:g} ms")
-    out.print("rates are means over the units that discharge there; a unit that was never found has precision 0")
-    out.print("discharges are counted, not windows as in the run's F1, which several windows share where they overlap")
+    for line in (
+        f"matched one to one within {score['tolerance']}, {score['lag']}",
+        "ceiling: what perfect labels would reach, through the same windows, events and matching",
+        "rates are means over the units that discharge there; a unit that was never found has precision 0",
+        "discharges are counted, not windows as in the run's F1, which several windows share where they overlap",
+        *unscored(summary["scores"]),
+    ):
+        out.print(line, markup=False, soft_wrap=True)
     if summary["trained_on"]:
         out.print("the whole recording includes what the run was trained on")
+
+
+def unscored(scores: Mapping[str, Any]) -> list[str]:
+    """Return in sentences which units cannot be scored, and where."""
+    said = []
+    for part, score in scores.items():
+        if units := score["unscored"]:
+            which = f"unit{'s' * (len(units) > 1)} {', '.join(map(str, units))}"
+            said.append(f"{part}: {which} without a discharge, not scored")
+    return said
 
 
 def _classes(out: Any, summary: Mapping[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,41 +12,94 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from neuroexp import scores
+from neuroexp import agreement, matching, scores, segments
+from neuroexp.agreement import Steps
 from neuroexp.decoder import Spec
-from neuroexp.replay import matching
 from neuroexp.replay.table import rows
 
 Trains = Sequence[NDArray[np.int64]]
+LAG = f"after the lag that fits each unit best in what the run was trained on, within ±{matching.MAX_LAG_MS:g} ms"
+NO_LAG = "with no lag removed: no part of it is known that the run was trained on"
 TESTED, WHOLE = "test part", "whole recording"  # the parts that are scored, the first one where a run says what it is
 
 
-def unit_scores(true: Trains, found: Trains, spec: Spec, tested: NDArray[np.bool_] | None) -> dict[str, Any]:
-    """Return by part (see `TESTED`) the agreement of each unit and its mean over units; `tested` (time,) is the test part."""
-    parts = {WHOLE: _agreement(true, found, spec)}
-    if tested is None or not tested.any():
-        return parts
-    expected, late = ([train[tested[train]] for train in trains] for trains in (true, found))
-    return {TESTED: _agreement(expected, late, spec)} | parts
+@dataclass(frozen=True)
+class Truth:
+    """What is known of the motor units of a recording."""
+
+    trains: Trains
+    ceiling: Trains | None = None  # what perfect labels come to, through the same events; None where they are not known
+    tested: NDArray[np.bool_] | None = None  # the samples (time,) that the run was tested on
+    trained: NDArray[np.bool_] | None = None  # and those that it was trained on
 
 
-def _agreement(true: Trains, found: Trains, spec: Spec) -> dict[str, Any]:
+def steps_of(spec: Spec) -> Steps:
+    """Return how the windows of a decoder of motor units follow one another."""
+    assert spec.step is not None
+    return Steps(spec.window, spec.step, spec.rate_hz, spec.label == "step")
+
+
+def ceiling(true: Trains, label: segments.Label | None, spec: Spec, samples: int) -> Trains | None:
+    """Return the spike trains that perfect labels of a recording of so many samples come to, where its label is known."""
+    if label is None or samples < spec.window:
+        return None
+    steps = steps_of(spec)
+    starts = segments.window_starts(samples, steps.window, steps.step)
+    return steps.trains(starts, label(true, starts, steps.window, steps.step))
+
+
+def unit_scores(truth: Truth, found: Trains, spec: Spec) -> dict[str, Any]:
+    """Return by part (see `TESTED`) the agreement of each unit and its mean over units, and what perfect labels would reach.
+
+    A unit's lag is the one at which it matches best in what the run was trained on; without such a part none is removed.
+    """
     assert spec.step is not None
     within, words = matching.tolerance(spec.rate_hz, spec.step)
     max_lag = round(matching.MAX_LAG_MS * spec.rate_hz / 1000)
-    units = []
-    for number, (expected, train) in enumerate(zip(true, found, strict=True), start=1):
-        agreed = matching.agreement(expected, train, within, max_lag)
-        units.append(
-            {"unit": number, "rate_of_agreement": agreed.rate, "sensitivity": agreed.sensitivity}
-            | {"precision": agreed.precision, "matched": agreed.matched, "only_true": agreed.only_true}
-            | {"only_found": agreed.only_found, "lag_ms": 1000 * agreed.lag / spec.rate_hz}
-        )
-    kinds = ("rate_of_agreement", "sensitivity", "precision")
+    lags, lag = [0] * len(found), NO_LAG
+    if truth.trained is not None and truth.trained.any():
+        seen, early = ([agreement.inside(train, truth.trained) for train in trains] for trains in (truth.trains, found))
+        lags = [matching.agreement(*pair, within, max_lag).lag for pair in zip(seen, early, strict=True)]
+        lag = LAG
+    moved = [train - lag for train, lag in zip(found, lags, strict=True)]
+    parts: dict[str, NDArray[np.bool_] | None] = {WHOLE: None}
+    if truth.tested is not None and truth.tested.any():
+        parts = {TESTED: truth.tested, **parts}
+    said = {"tolerance": words, "lag": lag}
+    lags_ms = [1000 * lag / spec.rate_hz for lag in lags]
+    return {name: said | _agreement(truth, moved, within, part, lags_ms) for name, part in parts.items()}
+
+
+def _agreement(
+    truth: Truth, found: Trains, within: float, part: NDArray[np.bool_] | None, lags_ms: Sequence[float]
+) -> dict[str, Any]:
+    agreed = agreement.compare(truth.trains, found, within, part)
+    ceilings = [math.nan] * len(agreed)
+    if truth.ceiling is not None:
+        ceilings = agreement.rates(agreement.compare(truth.trains, truth.ceiling, within, part)).tolist()
+    units = [
+        {"unit": number, "rate_of_agreement": unit.rate, "ceiling": ceiling, "sensitivity": unit.sensitivity}
+        | {"precision": unit.precision, "matched": unit.matched, "only_true": unit.only_true}
+        | {"only_found": unit.only_found, "lag_ms": lag_ms}
+        for number, (unit, ceiling, lag_ms) in enumerate(zip(agreed, ceilings, lags_ms, strict=True), start=1)
+    ]
     scored = [unit for unit in units if unit["matched"] + unit["only_true"]]  # as in the run's own scores
+    kinds = ("rate_of_agreement", "sensitivity", "precision")
     values = {kind: np.nan_to_num([unit[kind] for unit in scored]) for kind in kinds}
-    means = {kind: float(np.mean(values[kind])) if scored else math.nan for kind in kinds}
-    return {"tolerance": words, "max_lag_ms": matching.MAX_LAG_MS, **means, "scored": len(scored), "units": units}
+    values["ceiling"] = np.array([unit["ceiling"] for unit in scored])
+    means = {kind: float(np.mean(values[kind])) if scored else math.nan for kind in values}
+    counts = {
+        f"{name}_{kind}": _count(values[rate], least)
+        for name, least in (("roa_90", agreement.GOOD), ("roa_50", agreement.FAIR))
+        for kind, rate in (("units", "rate_of_agreement"), ("ceiling", "ceiling"))
+    }
+    unscored = [unit["unit"] for unit in units if unit not in scored]
+    return {**means, **counts, "scored": len(scored), "unscored": unscored, "units": units}
+
+
+def _count(values: NDArray[np.float64], least: float) -> int | None:
+    """Return how many units reach a rate; None where that is not known of any."""
+    return int(np.sum(values >= least)) if len(values) and not np.isnan(values).all() else None
 
 
 def class_scores(path: Path, spec: Spec, tested: Mapping[str, NDArray[np.bool_]]) -> dict[str, Any]:

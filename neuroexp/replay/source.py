@@ -15,14 +15,17 @@ from numpy.typing import NDArray
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from neuroexp import resolved, trust
+from neuroexp import resolved, segments, trust
 from neuroexp.cuff import Session
 from neuroexp.decoder import Spec
 from neuroexp.job import sentence
 from neuroexp.recording import Recording, broken_allowed
+from neuroexp.replay.scoring import steps_of
 from neuroexp.trained import Asked, Trained, plain
 
 Settings = Mapping[str, Any]  # of a recording: what reads it, and with what
+
+LABELS: dict[str, segments.Label] = {"step": segments.label_step, "window": segments.label_window}  # without a setting
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class Source:
     simulated: bool
     own: bool = False  # whether it is the recording that the run was trained on
     tested: NDArray[np.bool_] | None = None  # the samples (time,) that the run was tested on, recordings end to end
+    trained: NDArray[np.bool_] | None = None  # and those that it was trained on, where windows have a step
+    label: segments.Label | None = None  # which discharges make a window positive, where that is known
 
     @property
     def title(self) -> str:
@@ -118,10 +123,12 @@ def source(spec: Spec, recording: Settings | None, run: Trained | None = None) -
         raise ValueError(f"{found.name} is a recording of {kinds[0]}, {spec.name} was trained on one of {kinds[1]}")
     if isinstance(found, Session):
         return session(found, spec, tested_caps(run) if own and run is not None else None, own)
+    label = LABELS.get(spec.label) if run is None else trust.build(run.asked.config["label"], run.asked.trusted)
     if not own or run is None:
-        return Source(found.name, (("", lambda: found),), found.simulated, own)
+        return Source(found.name, (("", lambda: found),), found.simulated, own, label=label)
     found = run.fold.source  # with its spike trains aligned, if the run did that
-    return Source(found.name, (("", lambda: found),), found.simulated, own, tested_steps(run))
+    tested, trained = (decided(run, part) for part in (run.fold.split.test, run.fold.split.train))
+    return Source(found.name, (("", lambda: found),), found.simulated, own, tested, trained, label)
 
 
 def session(found: Session, spec: Spec, tested: NDArray[np.bool_] | None = None, own: bool = False) -> Source:
@@ -148,15 +155,9 @@ def tested_caps(run: Trained) -> NDArray[np.bool_] | None:
     return part
 
 
-def tested_steps(run: Trained) -> NDArray[np.bool_]:
-    """Return which samples (time,) the run's test windows decide on: the step around the centre of each."""
-    fold, step = run.fold, run.spec.step
-    assert step is not None
-    low = fold.starts.numpy()[fold.split.test] + fold.window // 2 - step // 2
-    part = np.zeros(len(fold.signal), dtype=bool)
-    places = low[:, None] + np.arange(step)
-    part[places[(places >= 0) & (places < len(part))]] = True
-    return part
+def decided(run: Trained, windows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which samples (time,) some of the run's windows decide on: the step around the centre of each."""
+    return steps_of(run.spec).decided(run.fold.starts.numpy()[windows], len(run.fold.signal))
 
 
 def check(spec: Spec, recording: Recording) -> None:

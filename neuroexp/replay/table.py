@@ -1,16 +1,18 @@
-"""The events of a replay as CSV: written as they come, read again at the end."""
+"""The events of a replay as CSV, written as they come, read again at the end, and the scores of each unit."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neuroexp.decoder import Spec
-from neuroexp.replay.events import Event
+from neuroexp.events import Event
 
 
 class Table:
@@ -43,6 +45,18 @@ def trains(path: Path, n_units: int) -> list[NDArray[np.int64]]:
     for row in rows(path):
         found[int(row["unit"]) - 1].append(int(row["sample"]))
     return [np.array(sorted(train), dtype=np.int64) for train in found]
+
+
+def write_units(path: Path, scores: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write the scores of each unit in each part as CSV; what cannot be scored is blank."""
+    lines = [{"part": part} | unit for part, score in scores.items() for unit in score["units"]]
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, lines[0])
+        writer.writeheader()
+        writer.writerows(
+            {name: "" if isinstance(value, float) and math.isnan(value) else value for name, value in line.items()}
+            for line in lines
+        )
 
 
 def timed(path: Path, classes: Sequence[str], spans_s: Sequence[float]) -> list[tuple[int, int, float]]:

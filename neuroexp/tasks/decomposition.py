@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.optim import Optimizer
 from torchmetrics.functional.classification import binary_average_precision
 
-from neuroexp import scores
+from neuroexp import agreement, scores
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -110,26 +111,62 @@ class Decomposition(LightningModule):
         columns = {name: score(tally) for name, score in PER_UNIT.items()}
         columns["auprc"] = _average_precision(self.probabilities, truth)
         rate = labels.double().mean(dim=0)
+        trains = self._spike_trains()
         self.per_unit = [
             {"unit": unit + 1, "discharges": int(truth[:, unit].sum())}
-            | {name: float(values[unit]) for name, values in columns.items()}
+            | {name: float(values[unit]) for name, values in (columns | trains).items()}
             for unit in range(truth.shape[1])
         ]
-        found = scores.identified(tally)
         scorable = truth.any(dim=0)
         for name, values in columns.items():
             mean, spread = scores.mean_and_spread(values)
             self.log(f"test/{name}", mean)
             self.log(f"spread/{name}", spread)
+        if trains:
+            self._report_trains(trains)
         self.log("test/loss", self._mean_loss())
-        self.log("test/identified_units", float(found.sum()))
-        self.log("test/identified_share", float(found.sum()) / max(int(scorable.sum()), 1))
+        self.log("test/identified_units", scores.count(scores.identified(tally), scorable))
+        self.log("test/identified_share", scores.share(scores.identified(tally), scorable))
         self.log("test/scored_units", float(scorable.sum()))
+        always = scores.identified(scores.counts(torch.ones_like(truth), truth))
+        self.log("baseline/identified_all_positive", scores.share(always, scorable))
         self.log("baseline/f1_all_positive", float(scores.f1_all_positive(rate)[scorable].mean()))
         train_rate = rate if self.train_rate is None else self.train_rate.double()
         self.log("baseline/f1_chance", float(scores.f1_chance(rate, train_rate)[scorable].mean()))
         self.log("baseline/auprc_chance", float(rate[scorable].mean()))
         self._reset()
+
+    def _spike_trains(self) -> dict[str, Tensor]:
+        """Return per unit how far its spike train of the test part agrees with the true one, and how far it could at most.
+
+        No lag is removed: it could only be searched for in the truth that is tested on. Empty where the windows of a fold
+        do not follow one another in steps.
+        """
+        fold = self.trainer.datamodule  # type: ignore[attr-defined]
+        if fold.steps is None:
+            return {}
+        starts = fold.starts[fold.split.test].cpu().numpy()[: len(self.labels)]
+        order = np.argsort(starts)
+        starts, part = starts[order], fold.steps.decided(starts, len(fold.signal))
+        said = {
+            "rate_of_agreement": fold.steps.trains(starts, self.probabilities[order], self.threshold),
+            "ceiling": fold.steps.trains(starts, self.labels[order]),  # through the same events and matching
+        }
+        true, within = fold.source.spike_trains, fold.steps.within
+        return {
+            name: torch.from_numpy(agreement.rates(agreement.compare(true, found, within, part)))
+            for name, found in said.items()
+        }
+
+    def _report_trains(self, trains: Mapping[str, Tensor]) -> None:
+        """Report the rates of agreement of spike trains, and beside each what perfect labels reach."""
+        self.log("spread/rate_of_agreement", scores.mean_and_spread(trains["rate_of_agreement"])[1])
+        for stage, values in (("test", trains["rate_of_agreement"]), ("ceiling", trains["ceiling"])):
+            known = ~values.isnan()
+            self.log(f"{stage}/rate_of_agreement", scores.mean_and_spread(values)[0])
+            for name, least in (("roa_90", agreement.GOOD), ("roa_50", agreement.FAIR)):
+                self.log(f"{stage}/{name}_units", scores.count(values >= least, known))
+                self.log(f"{stage}/{name}_share", scores.share(values >= least, known))
 
     def outputs(self, fold: Any) -> list[str]:
         """Return the names of what the network puts out."""

@@ -1,0 +1,39 @@
+"""What must be said under a table of runs: which of their scores are missing, and which no decoder could reach."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+SHARE = 0.005  # of the positives, from which on it is worth a line
+
+
+def remarks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a sentence per kind of remark on the scores of a launch's rows, each once, with the runs that it is about."""
+    about: dict[str, list[str]] = {}
+    for row in rows:
+        for sentence in _of(row["scores"]):
+            about.setdefault(sentence, []).append(row["name"])
+    return [f"{_names(names)}: {sentence}" for sentence, names in about.items()]
+
+
+def _of(scores: Mapping[str, float]) -> list[str]:
+    said = []
+    units, scored = scores.get("data/units"), scores.get("test/scored_units")
+    if units is not None and scored is not None and scored < units:
+        have = "have" if units - scored > 1 else "has"
+        said.append(
+            f"{units - scored:.0f} of {units:.0f} units {have} no discharge in the test part, and no score there (blank in "
+            "per_unit.csv)"
+        )
+    outside = scores.get("data/positives_outside_window", 0)
+    if outside > SHARE:
+        said.append(
+            f"{outside:.0%} of the positives lie outside their window, where no decoder sees them: the step is longer than the "
+            "window"
+        )
+    return said
+
+
+def _names(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
