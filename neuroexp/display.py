@@ -215,7 +215,7 @@ def table(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
         seconds = None if row["status"] in ("skipped", "elsewhere", "left") else row["seconds"]
         cells = [_cell(row["scores"].get(key)) for key in scores]
         colour = COLOURS.get(row["status"], "green")
-        name = " ".join(word for word in row["name"].split() if word not in shared)
+        name = _without(row["name"], shared)
         run_id = (row.get("run_id") or "")[:ID]
         words = [f"[{colour}]{row['status']}[/]", *([_verdict(row.get("budget", ""))] if budgeted else [])]
         grid.add_row(escape(name), run_id, *cells, _cell(seconds, 1), *words)
@@ -227,7 +227,7 @@ def table(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
         counts = Counter(row["status"] for row in rows)
         all_of_them = ", ".join(f"{count} {status}" for status, count in counts.items())
         out.print(f"... the first {len(shown)} of {len(rows)} jobs: {all_of_them}; MLflow shows them all")
-    for sentence in remarks(rows):
+    for sentence in remarks([row | {"name": _without(row["name"], shared)} for row in map(dict, rows)]):
         out.print(sentence, markup=False, soft_wrap=True)
 
 
@@ -250,6 +250,10 @@ def _shared(names: Sequence[str]) -> list[str]:
     """Return the settings (`fold0` is none, `seed=3` is) that all names end with, which need not be said of each."""
     first, *others = (name.split() for name in names)
     return [word for word in first if "=" in word and all(word in other for other in others)]
+
+
+def _without(name: str, words: Sequence[str]) -> str:
+    return " ".join(word for word in name.split() if word not in words)
 
 
 def heading(score: str) -> str:

@@ -150,7 +150,7 @@ def _agreement(axes: Any, scores: Mapping[str, Any]) -> None:
         for place in places[[unit["unit"] in score["unscored"] for unit in score["units"]]]:
             axes.text(0.01, place, "no discharge here", va="center", fontsize=7, color="#555555")
     axes.vlines([], [], [], color="black", lw=1.6, label="ceiling")
-    axes.set(xlim=(0, 1), xlabel="rate of agreement", ylabel="motor unit", yticks=range(1, len(values) + 1))
+    axes.set(xlim=(0, 1.02), xlabel="rate of agreement", ylabel="motor unit", yticks=range(1, len(values) + 1))
     axes.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, columnspacing=1)
 
 
