@@ -21,18 +21,20 @@ TOLERANCE = 0.02  # between machines, where sums are taken in another order and 
 def main() -> None:
     """Train a recorded run again from its configuration, compare the scores; exit with 1 when they differ."""
     asked = trained.asked(sys.argv[1:], USAGE, free=True)
+    from neuroexp.tracking import StoreError  # noqa: PLC0415 - a second to import
+
     recorded = asked.found
     try:
         environment = runfiles.environment(recorded["environment.json"], recorded["name"])
-    except ValueError as error:
+        with tempfile.TemporaryDirectory() as folder, trained.own_source(asked) as changed:
+            result = again(dict(asked.config), recorded["name"], Path(folder), asked.trusted)
+    except (ValueError, StoreError) as error:
         sys.exit(str(error))
-    with tempfile.TemporaryDirectory() as folder:
-        result = again(dict(asked.config), recorded["name"], Path(folder), asked.trusted)
     if result["status"] == "killed":
         raise KeyboardInterrupt
     if result["status"] != "finished":
         sys.exit(f"{recorded['name']} {result['status']}: {result.get('error', '')}")
-    others = differences(environment, recorded["tags"])
+    others = differences(environment, recorded["tags"]) + [f"{name} has changed since" for name in changed]
     sys.exit(report(recorded["name"], recorded["metrics"], result["scores"], others))
 
 
@@ -47,20 +49,8 @@ def again(config: dict[str, Any], name: str, folder: Path, trusted: tuple[str, .
     settings = {"version": 1, "disable_existing_loggers": False, "handlers": handlers}
     settings["root"] = {"level": "INFO", "handlers": ["file"]}
     logging.config.dictConfig(settings)
-    job = Job(
-        config,
-        0,
-        name,
-        "repeat",
-        {},
-        (),
-        settings,
-        bar=True,
-        parallel=False,
-        trusted=trusted,
-        sources=sources.digests(config),
-    )
-    return run(job)
+    behind = sources.digests(config)
+    return run(Job(config, 0, name, "repeat", {}, (), settings, True, False, trusted, behind))
 
 
 def differences(environment: Mapping[str, Any], tags: Mapping[str, str]) -> list[str]:

@@ -140,7 +140,7 @@ OURS = {
         "trust",
         "typecheck",
     },
-    "repeat": {"display", "job", "provenance", "runfiles", "sources", "trained"},
+    "repeat": {"display", "job", "provenance", "runfiles", "sources", "tracking", "trained"},
     "recorded": {"runfiles", "tracking"},
     "decoder": set(),
     "extras": set(),
