@@ -14,12 +14,14 @@ from hydra import compose, initialize_config_module
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from tqdm import tqdm
 
-from neuroexp import dispatch, display, launch, mistakes, provenance, targets
+from neuroexp import dispatch, display, flags, launch, mistakes, places, provenance, targets
+from neuroexp.command import command
 from neuroexp.job import Job, quiet, sentence
 from neuroexp.ledger import Cell
 
@@ -45,15 +47,16 @@ class Estimate:
     source: str
 
 
+@command
 def main() -> None:
     """Print how many jobs a sweep has, how many are finished, and what the rest will take in time, memory and disk."""
     if {"-h", "--help"} & set(sys.argv[1:]):
         sys.exit(f"{__doc__}\n\nFor what can be typed after it: python -m neuroexp --help")
+    words, config_name = typed(sys.argv[1:])
     launch.begin()
-    words = typed(sys.argv[1:])
     quiet()
     try:
-        jobs = [(job, provenance.configuration_key(job.config)) for job in composed(words)]
+        jobs = [(job, provenance.configuration_key(job.config)) for job in composed(words, config_name)]
         done = finished(jobs)
         report(jobs, done)
     except (HydraException, OmegaConfBaseException) as error:
@@ -62,21 +65,23 @@ def main() -> None:
         sys.exit(sentence(error))
 
 
-def typed(words: Sequence[str]) -> list[str]:
-    """Return a launch's words without -m, and `--config-dir FOLDER` as the setting that it stands for."""
-    kept: list[str] = []
-    left = iter(words)
-    for word in left:
-        flag, _, folder = word.partition("=")
-        if flag in ("--config-dir", "-cd"):
-            kept.append(f"hydra.searchpath=[file://{Path(folder or next(left, '.')).absolute()}]")
-        elif word not in ("-m", "--multirun"):
-            kept.append(word)
-    return kept
+def typed(words: Sequence[str]) -> tuple[list[str], str]:
+    """Return a launch's settings, `--config-dir FOLDER` as the one that it stands for, and the name of its configuration.
+
+    Raises ValueError for an option that makes no sense, or that only a launch can heed.
+    """
+    given = flags.composing(words)
+    settings = list(given.overrides)
+    if given.config_dir is not None:
+        folder = Path(given.config_dir).absolute()
+        if not folder.is_dir():
+            raise ValueError(f"--config-dir={given.config_dir} is no folder")
+        settings.append(f"hydra.searchpath=[{QuotedString(f'file://{folder}', Quote.single).with_quotes()}]")
+    return settings, given.config_name or "config"
 
 
-def composed(words: Sequence[str]) -> Iterator[Job]:
-    """Yield the jobs of a sweep as its launch would compose them.
+def composed(words: Sequence[str], config_name: str = "config") -> Iterator[Job]:
+    """Yield the jobs of a sweep as its launch would compose them, from the configuration of that name.
 
     Hydra takes 50 ms for a configuration. Values that are swept change nothing in how a configuration is put together, so
     it is put together once for every choice of groups, and the values are set in a copy.
@@ -84,7 +89,7 @@ def composed(words: Sequence[str]) -> Iterator[Job]:
     parser = OverridesParser.create()
     with initialize_config_module("neuroexp.conf", version_base="1.3"):
         fixed = [str(o.input_line) for o in parser.parse_overrides(list(words)) if not o.is_sweep_override()]
-        first = compose("config", fixed, return_hydra_config=True)
+        first = compose(config_name, fixed, return_hydra_config=True)
         swept = [f"{name}={value}" for name, value in (first.hydra.sweeper.params or {}).items()]
         [lines] = BasicSweeper.split_arguments(parser.parse_overrides([*swept, *words]), None)
         groups = set(first.hydra.runtime.choices)
@@ -93,7 +98,7 @@ def composed(words: Sequence[str]) -> Iterator[Job]:
             plain = [o for o in parser.parse_overrides(line) if _is_value(o, groups)]
             others = tuple(word for word in line if word not in {o.input_line for o in plain})
             if others not in bases:
-                bases[others] = compose("config", list(others), return_hydra_config=True)
+                bases[others] = compose(config_name, list(others), return_hydra_config=True)
             yield _job(bases[others], line, plain, number)
 
 
@@ -144,7 +149,7 @@ def _rows(jobs: Sequence[tuple[Job, str]]) -> list[dict[str, Any]]:
 
     config = jobs[0][0].config
     uri = config["tracking"]["uri"]
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
+    if places.absent(uri):
         return []
     try:
         return open_store(uri, config["tracking"]["artifacts"], config["experiment"]).runs()

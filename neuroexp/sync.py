@@ -5,10 +5,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from neuroexp.command import command
 from neuroexp.job import deliver, quiet
 from neuroexp.ledger import Cell, read, waiting
+from neuroexp.shown import plain
 
 
+@command
 def main() -> None:
     """Deliver the records that wait in a ledger, by default ./outputs/cells; exit with 1 when a store is still away."""
     if {"-h", "--help"} & set(sys.argv[1:]):
@@ -37,7 +40,7 @@ def main() -> None:
             except (StoreError, ValueError) as error:
                 problems[record["store"]["uri"]] = str(error)
             else:
-                print(f"{record['name']}: {run_id}")
+                print(plain(f"{record['name']}: {run_id}"))
     if problems:
         sys.exit("\n".join(problems.values()))
 

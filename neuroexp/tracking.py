@@ -6,6 +6,8 @@ import contextlib
 import logging
 import os
 import random
+import re
+import shlex
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +29,8 @@ from mlflow.exceptions import MlflowException
 from requests import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
+from neuroexp import places
+from neuroexp.shown import plain
 from neuroexp.views import DESCRIPTION, NOTE, member, saved_view
 
 log = logging.getLogger(__name__)
@@ -48,8 +52,23 @@ def reaching(uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, RequestException, SQLAlchemyError, OSError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise StoreError(f"the MLflow store {uri} does not answer: {reason[:200]}") from error
+        raise StoreError(_reason(uri, error)) from error
+
+
+def _reason(uri: str, error: Exception) -> str:
+    """Return why a store did not answer, in one sentence."""
+    said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    path = places.database(uri)
+    if path is not None and isinstance(error, OSError):
+        return f"the MLflow store {plain(uri)} cannot be used: {places.trouble(error, path)}"
+    if path is not None and (sqlite := re.search(r"\(sqlite3\.\w+\) (.*)", said)):
+        return f"the MLflow store {places.unusable(sqlite[1], path)}"
+    if "database schema" in said or "locate revision" in said:  # alembic's, of a store of a newer MLflow
+        return (
+            f"the MLflow store {plain(uri)} is of another version than MLflow {mlflow.__version__} here: if it is older, "
+            f"`mlflow db upgrade {shlex.quote(uri)}` brings it up to date, else install the MLflow that made it"
+        )
+    return f"the MLflow store {plain(uri)} does not answer: {plain(said)}"
 
 
 @cache
@@ -74,7 +93,7 @@ class Store:
     def _experiment(self, artifacts: str) -> str:
         found = self.client.get_experiment_by_name(self.experiment)
         if found is None:
-            location = Path(artifacts).absolute().as_uri() if self.uri.startswith("sqlite:") else None
+            location = Path(artifacts).absolute().as_uri() if places.database(self.uri) else None
             with contextlib.suppress(MlflowException):  # another process may have created it meanwhile
                 return self.client.create_experiment(self.experiment, artifact_location=location)
             found = self.client.get_experiment_by_name(self.experiment)
@@ -280,18 +299,30 @@ def opening(uri: str) -> Iterator[mlflow.MlflowClient]:
 
 def _create(uri: str) -> None:
     """Make the file of a new SQLite store at once: a process killed among its hundred tables would ruin it for good."""
-    path = Path(uri.removeprefix("sqlite:///"))
-    if uri.startswith("sqlite:///") and not path.exists():
-        partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-        partial.unlink(missing_ok=True)
-        mlflow.MlflowClient(f"sqlite:///{partial}").search_experiments(max_results=1)
+    path = places.database(uri)
+    if path is None or (path.exists() and path.stat().st_size):
+        return
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore  # noqa: PLC0415 - warns where it is imported
+
+    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    partial.unlink(missing_ok=True)
+    try:
+        # its own experiment lies here too: MLflow would put the name of the working folder into SQL as it is
+        SqlAlchemyStore(  # type: ignore[no-untyped-call]
+            places.address(partial), (path.parent / "artifacts").absolute().as_uri()
+        )
         partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _lock(uri: str) -> contextlib.AbstractContextManager[Any]:
     """Return a lock around the opening of an SQLite file: several processes creating it at once can ruin it for good."""
-    if not uri.startswith("sqlite:///"):
+    path = places.database(uri)
+    if path is None:
         return contextlib.nullcontext()
-    path = Path(uri.removeprefix("sqlite:///"))
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        places.check_store(uri)
+    except ValueError as error:
+        raise StoreError(str(error)) from error
     return FileLock(f"{path}.lock")

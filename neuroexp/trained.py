@@ -7,7 +7,6 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
 
-from neuroexp import mistakes, provenance, targets
+from neuroexp import mistakes, places, provenance, targets
 from neuroexp.decoder import Decoder, Spec
 from neuroexp.fold import Fold
 from neuroexp.job import quiet, sentence
@@ -76,8 +75,8 @@ def ask(words: Sequence[str], usage: str, own: Sequence[str] = (), free: bool = 
     try:
         settings = [word for word in words if word.partition("=")[0] not in ("run_id", *own)]
         changes = OmegaConf.from_dotlist(settings)
-        default = f"sqlite:///{Path.cwd()}/outputs/mlflow.db"
-        uri = str(OmegaConf.select(changes, "tracking.uri") or os.environ.get("MLFLOW_TRACKING_URI", default))
+        default = os.environ.get("MLFLOW_TRACKING_URI", places.store(places.here()))
+        uri = str(OmegaConf.select(changes, "tracking.uri") or default)
         quiet()
         found = recorded.read(uri, pairs["run_id"])
         config = OmegaConf.create(found["config.yaml"])

@@ -19,7 +19,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neuroexp.dataverse import PIECE, main
+from neuroexp.dataverse import main
+from neuroexp.web import PIECE
 
 DOI = "doi:10.5072/FK2/RATS"
 CITATION = 'A. Rat, 2024, "Nerves", https://doi.org/10.5072/FK2/RATS, Nowhere Dataverse, V1'
