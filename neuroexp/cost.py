@@ -60,12 +60,12 @@ def main() -> None:
     if "--devices" in sys.argv[1:]:
         sources(display.console())
         return
-    words, config_name = plan.typed(sys.argv[1:])
+    words, origin = plan.typed(sys.argv[1:])
     launch.begin()
     quiet()
     try:
         with display.working("reading the recording, counting"):
-            columns = compute(words, config_name)
+            columns = compute(words, origin)
     except (InstantiationException, ValueError, FileNotFoundError) as error:
         sys.exit(sentence(error))
     except (HydraException, OmegaConfBaseException) as error:
@@ -73,7 +73,7 @@ def main() -> None:
     report(display.console(), columns)
 
 
-def compute(words: Sequence[str], config_name: str = "config") -> list[Column]:
+def compute(words: Sequence[str], origin: plan.Origin = plan.PACKAGE) -> list[Column]:
     """Return a column per network that the words compose, whatever is trained with it counted once."""
     pairs = {word.partition("=")[0]: word.partition("=")[2] for word in words}
     shape: dict[str, int] = {name: whole(name, pairs[name]) for name in ("channels", "outputs") if name in pairs}
@@ -81,7 +81,7 @@ def compute(words: Sequence[str], config_name: str = "config") -> list[Column]:
         raise ValueError("channels and outputs go together: channels=64 outputs=15 reads no recording")
     jobs: dict[str, Job] = {}
     settings = [word for word in words if word.partition("=")[0] not in ("channels", "outputs")]
-    for job in plan.composed(settings, config_name):
+    for job in plan.composed(settings, origin):
         kept = {name: value for name, value in job.config.items() if name not in SAME}
         kept["dataset"] = {name: value for name, value in kept["dataset"].items() if name not in SAME}
         jobs.setdefault(json.dumps(kept, sort_keys=True), job)

@@ -102,10 +102,11 @@ def _open(path: Path) -> None:
     """Raise sqlite3.Error or OSError unless an SQLite file can be read and written."""
     if not path.is_file():
         raise OSError(errno.EISDIR if path.is_dir() else errno.ENOENT, "no file", str(path))
+    path.open("r+b").close()  # SQLite itself says nothing until it has something to write
     with contextlib.closing(sqlite3.connect(f"file:{quote(os.fsencode(path.absolute()))}?mode=rw", uri=True)) as file:
         try:
             file.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            file.execute("BEGIN IMMEDIATE")  # which is refused where nothing can be written
+            file.execute("BEGIN IMMEDIATE")
             file.execute("ROLLBACK")
         except sqlite3.OperationalError as error:
             if "locked" not in str(error):  # by somebody who is writing: so it can be written

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import sys
 from collections import defaultdict
@@ -10,11 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_module
+from hydra import compose, version
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
+from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
@@ -52,11 +56,11 @@ def main() -> None:
     """Print how many jobs a sweep has, how many are finished, and what the rest will take in time, memory and disk."""
     if {"-h", "--help"} & set(sys.argv[1:]):
         sys.exit(f"{__doc__}\n\nFor what can be typed after it: python -m neuroexp --help")
-    words, config_name = typed(sys.argv[1:])
+    words, origin = typed(sys.argv[1:])
     launch.begin()
     quiet()
     try:
-        jobs = [(job, provenance.configuration_key(job.config)) for job in composed(words, config_name)]
+        jobs = [(job, provenance.configuration_key(job.config)) for job in composed(words, origin)]
         done = finished(jobs)
         report(jobs, done)
     except (HydraException, OmegaConfBaseException) as error:
@@ -65,31 +69,53 @@ def main() -> None:
         sys.exit(sentence(error))
 
 
-def typed(words: Sequence[str]) -> tuple[list[str], str]:
-    """Return a launch's settings, `--config-dir FOLDER` as the one that it stands for, and the name of its configuration.
+@dataclass(frozen=True)
+class Origin:
+    """Where a configuration begins: its name, and a folder of one's own that is looked into first."""
+
+    name: str = "config"
+    folder: Path | None = None
+
+
+PACKAGE = Origin()
+
+
+def typed(words: Sequence[str]) -> tuple[list[str], Origin]:
+    """Return a launch's settings, and the configuration that it begins with (`--config-name`, `--config-dir`).
 
     Raises ValueError for an option that makes no sense, or that only a launch can heed.
     """
     given = flags.composing(words)
-    settings = list(given.overrides)
-    if given.config_dir is not None:
-        folder = Path(given.config_dir).absolute()
-        if not folder.is_dir():
-            raise ValueError(f"--config-dir={given.config_dir} is no folder")
-        settings.append(f"hydra.searchpath=[{QuotedString(f'file://{folder}', Quote.single).with_quotes()}]")
-    return settings, given.config_name or "config"
+    folder = None if given.config_dir is None else Path(given.config_dir).absolute()
+    if folder is not None and not folder.is_dir():
+        raise ValueError(f"--config-dir={given.config_dir} is no folder")
+    return list(given.overrides), Origin(given.config_name or "config", folder)
 
 
-def composed(words: Sequence[str], config_name: str = "config") -> Iterator[Job]:
-    """Yield the jobs of a sweep as its launch would compose them, from the configuration of that name.
+@contextlib.contextmanager
+def _hydra(folder: Path | None) -> Iterator[None]:
+    """Begin Hydra as a launch does; a folder given by `--config-dir` goes before the package's configuration."""
+    version.setbase("1.3")
+    search = create_config_search_path("pkg://neuroexp.conf")
+    if folder is not None:
+        search.prepend("command-line", f"file://{folder}", SearchPathQuery(provider="schema"))
+    Hydra.create_main_hydra2("neuroexp", search)
+    try:
+        yield
+    finally:
+        GlobalHydra.instance().clear()
+
+
+def composed(words: Sequence[str], origin: Origin = PACKAGE) -> Iterator[Job]:
+    """Yield the jobs of a sweep as its launch would compose them.
 
     Hydra takes 50 ms for a configuration. Values that are swept change nothing in how a configuration is put together, so
     it is put together once for every choice of groups, and the values are set in a copy.
     """
     parser = OverridesParser.create()
-    with initialize_config_module("neuroexp.conf", version_base="1.3"):
+    with _hydra(origin.folder):
         fixed = [str(o.input_line) for o in parser.parse_overrides(list(words)) if not o.is_sweep_override()]
-        first = compose(config_name, fixed, return_hydra_config=True)
+        first = compose(origin.name, fixed, return_hydra_config=True)
         swept = [f"{name}={value}" for name, value in (first.hydra.sweeper.params or {}).items()]
         [lines] = BasicSweeper.split_arguments(parser.parse_overrides([*swept, *words]), None)
         groups = set(first.hydra.runtime.choices)
@@ -98,7 +124,7 @@ def composed(words: Sequence[str], config_name: str = "config") -> Iterator[Job]
             plain = [o for o in parser.parse_overrides(line) if _is_value(o, groups)]
             others = tuple(word for word in line if word not in {o.input_line for o in plain})
             if others not in bases:
-                bases[others] = compose(config_name, list(others), return_hydra_config=True)
+                bases[others] = compose(origin.name, list(others), return_hydra_config=True)
             yield _job(bases[others], line, plain, number)
 
 
