@@ -13,6 +13,7 @@ import zipfile
 import zlib
 from pathlib import Path
 
+from neuroexp import places
 from neuroexp.command import command
 
 PACKAGE = "openhdemg==0.1.2"
@@ -92,7 +93,9 @@ def main() -> None:
     parser.add_argument("folder", nargs="?", type=Path, default=Path(os.environ.get("NEUROEXP_DATA", "data")))
     try:
         path = fetch(parser.parse_args().folder)
-    except (RuntimeError, ValueError, OSError) as error:
+    except OSError as error:
+        sys.exit(f"fetch: {places.trouble(error)}")
+    except (RuntimeError, ValueError) as error:
         sys.exit(f"fetch: {error}")
     print(f"{path}\n{ATTRIBUTION}")
 

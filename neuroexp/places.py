@@ -19,6 +19,7 @@ DEEPEST = 3800  # bytes of a folder's path: of the 4096 that Linux takes, what i
 LONGEST = 490  # bytes of an SQLite file's path: of its 504, what is appended while a new one is made needs the rest
 PROBE = bytes(1 << 16)
 ROOM = 1 << 18  # bytes
+PLENTY_MB = 100  # with which no disk is full
 FULL = (errno.ENOSPC, errno.EDQUOT)
 DISK = (*FULL, errno.EROFS, errno.EFBIG, errno.EIO)
 READ = {"${": "a reference to another setting", "::": "a chain of addresses"}
@@ -144,6 +145,11 @@ def full(place: str | Path) -> str:
     """Return that the disk of a place is full, and how much of it is left."""
     folder = _nearest(Path(place))
     left = shutil.disk_usage(folder).free / 1e6
+    if left > PLENTY_MB:
+        return (
+            f"no room was given in {plain(str(folder))}, though {left:,.1f} MB of its disk are left (a quota, or the disk "
+            f"of another folder): {GOES_ON}"
+        )
     return f"the disk of {plain(str(folder))} is full, {left:,.1f} MB are left: {GOES_ON}"
 
 

@@ -35,7 +35,7 @@ OURS = {
         "typecheck",
     },
     "matfile": set(),
-    "fetch": {"command"},
+    "fetch": {"command", "places"},
     "callbacks": set(),
     "tracking": {"places", "shown", "views"},
     "views": set(),

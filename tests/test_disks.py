@@ -201,8 +201,8 @@ def test_with_chdir_paths_count_from_where_the_command_was_typed(commands, tmp_p
 @pytest.mark.parametrize(
     ("number", "says"),
     [
-        (errno.ENOSPC, "is full"),
-        (errno.EDQUOT, "is full"),
+        (errno.ENOSPC, "make room, then the same command goes on"),
+        (errno.EDQUOT, "a quota, or the disk of another folder"),
         (errno.EROFS, "its disk is read-only"),
         (errno.EACCES, "change its permissions"),
         (errno.EIO, "Input/output error"),
