@@ -16,6 +16,7 @@ import experiments
 from experiments.artefact import USAGE, Artefact, arguments, say_left_out, write
 from experiments.cells import Source
 from experiments.report import render
+from neuroexp.command import command
 from neuroexp.tracking import Store, StoreError
 
 EXPERIMENT = "reports"  # of MLflow, where the pages are kept
@@ -39,6 +40,7 @@ def failed(name: str, error: Exception) -> Artefact:
     return Artefact(name, name, missing=[f"not made: {error}"])
 
 
+@command
 def main() -> None:
     """Make every artefact, write its files and one page, and log that page to MLflow."""
     words = sys.argv[1:]

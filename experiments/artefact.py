@@ -15,10 +15,12 @@ import pandas as pd
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import OverrideParseException
 from matplotlib.figure import Figure
+from rich.markup import escape
 from rich.table import Table
 
 from experiments.cells import Source
-from neuroexp import budget, display
+from neuroexp import budget, display, places
+from neuroexp.command import command
 from neuroexp.tracking import StoreError
 
 OUT = Path("outputs/paper")
@@ -144,7 +146,7 @@ def show(artefact: Artefact, files: Sequence[Path]) -> None:
             left = is_text(kept[name if name in kept else name.replace(" ", "_")])
             grid.add_column(name, justify="left" if left else "right", no_wrap=True)
         for row in shown.itertuples(index=False):
-            grid.add_row(*row)
+            grid.add_row(*map(escape, row))
         console.print()
         display.whole(console, grid)
     for heading, lines in (("", artefact.notes), ("Missing:", artefact.missing)):
@@ -172,13 +174,11 @@ def arguments(words: Sequence[str]) -> tuple[Source, Path]:
             continue
         swept = override.is_sweep_override()
         only[name] = tuple(map(str, override.sweep_string_iterator())) if swept else (str(override.value()),)
-    uri = only.pop(
-        "tracking.uri", (os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{Path.cwd()}/outputs/mlflow.db"),)
-    )
+    uri = only.pop("tracking.uri", (os.environ.get("MLFLOW_TRACKING_URI", places.store(places.here())),))
     [out] = only.pop("out", (str(OUT),))
     limits = {name: only.pop(name) for name in [*only] if name.split(".")[0] == "budget"}
     allowed = budget.read({name.partition(".")[2]: _limit(name, words) for name, words in limits.items()})
-    if uri[0].startswith("sqlite:///") and not Path(uri[0].removeprefix("sqlite:///")).is_file():
+    if places.absent(uri[0]):
         raise ValueError(f"{uri[0]} is not there: run an experiment first, or name the store with tracking.uri=URI")
     return Source(uri[0], str(Path.cwd() / "outputs" / "artifacts"), only, allowed), Path(out)
 
@@ -193,6 +193,7 @@ def _limit(name: str, words: Sequence[str]) -> float | str | None:
         return None if words[0] == "None" else words[0]
 
 
+@command
 def main(make: Callable[[Source], Artefact]) -> None:
     """Make one artefact, as `python -m experiments.PAPER.NAME` does."""
     words = sys.argv[1:]

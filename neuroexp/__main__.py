@@ -12,23 +12,39 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from neuroexp import dispatch, display, launch, loader, mistakes, rays, trust, usage
+from neuroexp import dispatch, display, flags, launch, loader, mistakes, places, rays, trust, usage
+from neuroexp.command import command
+from neuroexp.shown import lines
 
 
+@command
 def main() -> None:
     """Run a job or a sweep; exit with 1 when a job failed or was killed, with 130 after Ctrl-C and 143 after SIGTERM."""
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(usage.text())
         return
-    if "-m" in sys.argv[2:]:  # which Hydra does not take between settings
-        sys.argv.remove("-m")
-        sys.argv.insert(1, "-m")
+    sys.argv[1:] = flags.ordered(sys.argv[1:])
     launch.begin()
-    try:
-        trust.begin(sys.argv[1:])
-    except ValueError as error:
-        sys.exit(str(error))
+    trust.begin(sys.argv[1:])
     loader.install()
+    code = _launched()
+    rays.end()
+    try:
+        dispatch.settle()
+    except OSError:
+        if not code:  # else what the system refuses has been said
+            raise
+    rows = launch.results()
+    if rows:
+        display.summary(rows)
+    if code:
+        sys.exit(code)
+    if any(row["status"] in ("failed", "killed") for row in rows):
+        sys.exit(1)
+
+
+def _launched() -> int:
+    """Have Hydra launch the jobs, say in one sentence what keeps it from that, and return the exit code."""
     code = 0
     wanted = "HYDRA_FULL_ERROR" in os.environ
     os.environ["HYDRA_FULL_ERROR"] = "1"  # has Hydra raise what it would print
@@ -42,27 +58,27 @@ def main() -> None:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, stop)
+    said = None
     try:
         with display.bar("verbose=true" not in sys.argv):  # else each job has its own
             job()
     except KeyboardInterrupt:
-        code = code or 130
-    except (HydraException, OmegaConfBaseException) as error:
+        return code or 130
+    except SystemExit as end:  # Hydra's, after it has said why, or ours with a sentence
+        if not isinstance(end.code, str):
+            return end.code if isinstance(end.code, int) else 1
+        said = end.code
+    except (HydraException, OmegaConfBaseException, OSError, ValueError) as error:
         if wanted:
             raise
-        print(mistakes.sentence(error), file=sys.stderr)
-        code = 1
-    except SystemExit as end:  # Hydra's, after it has said why
-        code = end.code if isinstance(end.code, int) else 1
-    rays.end()
-    dispatch.settle()
-    rows = launch.results()
-    if rows:
-        display.summary(rows)
-    if code:
-        sys.exit(code)
-    if any(row["status"] in ("failed", "killed") for row in rows):
-        sys.exit(1)
+        said = places.told(error)
+        if said is None:
+            composed = isinstance(error, HydraException | OmegaConfBaseException)
+            said = mistakes.sentence(error) if composed else str(error)  # type: ignore[arg-type]
+    if said is not None:
+        print(lines(said), file=sys.stderr)
+        return 1
+    return code
 
 
 @hydra.main(version_base="1.3", config_path="pkg://neuroexp.conf", config_name="config")

@@ -13,6 +13,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from neuroexp import budget, display, launch, loader, mistakes, operations, plan, trust
+from neuroexp.command import command
 from neuroexp.devices import Device, devices
 from neuroexp.job import Job, quiet, sentence
 from neuroexp.typecheck import whole
@@ -49,21 +50,22 @@ class Column:
     allowed: budget.Budget
 
 
+@command
 def main() -> None:
     """Print the costs of the networks that the words compose; exit with one sentence when they make no sense."""
-    words = plan.typed(sys.argv[1:])
-    if {"-h", "--help"} & set(words):
+    if {"-h", "--help"} & set(sys.argv[1:]):
         sys.exit(f"{__doc__}\n\n{USAGE}")
-    if "--devices" in words:
+    if "--devices" in sys.argv[1:]:
         sources(display.console())
         return
+    words, origin = plan.typed(sys.argv[1:])
     launch.begin()
     quiet()
     try:
-        trust.begin(words)
+        trust.begin(sys.argv[1:])
         loader.install()
         with display.working("reading the recording, counting"):
-            columns = compute(words)
+            columns = compute(words, origin)
     except (ValueError, FileNotFoundError) as error:
         sys.exit(sentence(error))
     except (HydraException, OmegaConfBaseException) as error:
@@ -71,14 +73,15 @@ def main() -> None:
     report(display.console(), columns)
 
 
-def compute(words: Sequence[str]) -> list[Column]:
+def compute(words: Sequence[str], origin: plan.Origin = plan.PACKAGE) -> list[Column]:
     """Return a column per network that the words compose, whatever is trained with it counted once."""
     pairs = {word.partition("=")[0]: word.partition("=")[2] for word in words}
     shape: dict[str, int] = {name: whole(name, pairs[name]) for name in ("channels", "outputs") if name in pairs}
     if len(shape) == 1:
         raise ValueError("channels and outputs go together: channels=64 outputs=15 reads no recording")
     jobs: dict[str, Job] = {}
-    for job in plan.composed([word for word in words if word.partition("=")[0] not in ("channels", "outputs")]):
+    settings = [word for word in words if word.partition("=")[0] not in ("channels", "outputs")]
+    for job in plan.composed(settings, origin):
         kept = {name: value for name, value in job.config.items() if name not in SAME}
         kept["dataset"] = {name: value for name, value in kept["dataset"].items() if name not in SAME}
         jobs.setdefault(json.dumps(kept, sort_keys=True), job)

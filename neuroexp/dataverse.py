@@ -9,21 +9,27 @@ import os
 import re
 import shutil
 import sys
+import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
 from urllib.parse import quote, urlsplit
 
 import requests
 from tqdm import tqdm
 
+from neuroexp import places
+from neuroexp.command import command
+from neuroexp.shown import plain
+from neuroexp.web import connection, get, pieces
+
 AGAIN = "the same command goes on from where it stopped"
-TIMEOUT_S = (20, 60)  # to connect, and between two pieces of an answer
-PIECE = 1 << 16  # bytes; what a broken connection delivered of its last piece is lost
+ANEW = "the same command has this server begin the file anew, and keeps what is there until more has come"
+UNSURE = f"{AGAIN}, or from the beginning where a server sends whole files only"
+LISTING = 100_000_000  # bytes of a list of files
 
 
 @dataclass(frozen=True)
@@ -57,28 +63,48 @@ def look_up(doi: str, session: requests.Session, resolver: str = "https://doi.or
     if not found:
         raise ValueError(f"{doi} is no DOI, such as doi:10.5683/SP3/JRZDDR")
     doi = quote(found[0])
-    with _get(session, f"{resolver}/{doi}") as page:
+    with get(session, f"{resolver}/{doi}") as page:
         if not page.history and not page.ok:
             raise RuntimeError(f"{resolver} does not know doi:{doi} (it answered {page.status_code})")
         host = urlsplit(page.url)
     server = f"{host.scheme}://{host.netloc}"
     listing = f"{server}/api/datasets/:persistentId/?persistentId=doi:{doi}"
-    with _get(session, listing) as answer, _connection(listing, "try again"):
-        body = answer.content
+    with get(session, listing) as answer, connection(listing, "try again"):
+        body = bytearray()
+        for piece in pieces(answer, decoded=True):
+            body += piece
+            if len(body) > LISTING:
+                raise RuntimeError(
+                    f"{server} lists more than {LISTING / 1e6:.0f} MB of files for doi:{doi}, which is none"
+                )
     try:
         content = json.loads(body)
         if not answer.ok:
             raise RuntimeError(f"{server} does not give out doi:{doi} ({content['message']})")
         version = content["data"]["latestVersion"]
         entries = [_entry(file) for file in version["files"]]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise RuntimeError(f"doi:{doi} lies at {server}, which does not answer as a Dataverse server") from error
-    for path, count in Counter(entry.path for entry in entries).items():
-        if re.search(r"[\\:\0]", path) or {"", ".", ".."} & set(path.split("/")):
-            raise ValueError(f"{server} names a file {path!r}, which would not lie inside the folder")
-        if count > 1:
-            raise ValueError(f"{server} names more than one file {path!r}")
-    return Dataset(server, version.get("citation", ""), entries)
+    _check(server, entries)
+    return Dataset(server, str(version.get("citation") or ""), entries)
+
+
+def _check(server: str, entries: Sequence[Entry]) -> None:
+    """Raise ValueError when a file of a dataset could not lie inside the folder, or not beside the others."""
+    counts = Counter(entry.path for entry in entries)
+    folders = {str(folder) for path in counts for folder in PurePosixPath(path).parents}
+    for entry in entries:
+        path, name = entry.path, plain(entry.path)
+        if re.search(r"[\\:]", path) or {"", ".", ".."} & set(path.split("/")):
+            raise ValueError(f"{server} names a file '{name}', which would not lie inside the folder")
+        if any(unicodedata.category(c) in ("Cc", "Cs") for c in path):
+            raise ValueError(f"{server} names a file '{name}', with characters that belong in no name")
+        if entry.n_bytes < 0:
+            raise ValueError(f"{server} says that {name} has {entry.n_bytes} bytes")
+        if counts[path] > 1:
+            raise ValueError(f"{server} names more than one file '{name}'")
+        if path in folders or f"{path}.part" in counts:  # the name under which a file comes
+            raise ValueError(f"{server} names a file '{name}' in the way of another")
 
 
 def _entry(file: dict[str, Any]) -> Entry:
@@ -87,11 +113,12 @@ def _entry(file: dict[str, Any]) -> Entry:
     name = data.get("originalFileName") or file.get("label") or data["filename"]
     checksum = data.get("checksum") or {"type": "MD5", "value": data.get("md5") or ""}
     algorithm = checksum["type"].replace("-", "").lower()  # SHA-1 -> sha1
+    known = hashlib.algorithms_guaranteed - {"shake_128", "shake_256"}  # whose digests have no length
     return Entry(
         number=int(data["id"]),
-        path=f"{file['directoryLabel']}/{name}" if file.get("directoryLabel") else name,
+        path=f"{file['directoryLabel']}/{name}" if file.get("directoryLabel") else str(name),
         n_bytes=int(data.get("originalFileSize", data["filesize"]) if converted else data["filesize"]),
-        algorithm=algorithm if checksum["value"] and algorithm in hashlib.algorithms_guaranteed else None,
+        algorithm=algorithm if checksum["value"] and algorithm in known else None,
         checksum=checksum["value"].lower(),
         converted=converted,
         restricted=bool(file.get("restricted")),
@@ -114,7 +141,7 @@ def fetch(dataset: Dataset, entries: Sequence[Entry], folder: Path, session: req
     total = sum(entry.n_bytes for entry in entries)
     with tqdm(total=total, unit="B", unit_scale=True, disable=not sys.stderr.isatty()) as bar:
         for entry in entries:
-            bar.set_description(entry.path)
+            bar.set_description(plain(entry.path))
             target = folder / entry.path
             if target.exists():
                 if not _whole(entry, target):
@@ -126,7 +153,7 @@ def fetch(dataset: Dataset, entries: Sequence[Entry], folder: Path, session: req
             _download(dataset.server, entry, part, session, bar)
             if not _whole(entry, part):
                 part.unlink()
-                raise RuntimeError(f"{entry.path} came with a wrong size or checksum and was removed; try again")
+                raise RuntimeError(f"{plain(entry.path)} came with a wrong size or checksum and was removed; try again")
             part.replace(target)  # a reader never sees half a file
     return len(absent)
 
@@ -138,23 +165,39 @@ def _download(server: str, entry: Entry, part: Path, session: requests.Session, 
     if have >= entry.n_bytes > 0:
         return
     address = f"{server}/api/access/datafile/{entry.number}{'?format=original' if entry.converted else ''}"
-    headers = {"Accept-Encoding": "identity"}  # a compressed answer could not be continued
-    if have:
-        headers["Range"] = f"bytes={have}-"
-    with _get(session, address, headers) as answer:
+    headers = {"Range": f"bytes={have}-"} if have else {}
+    name = plain(entry.path)
+    with get(session, address, headers) as answer:
         if answer.status_code in (401, 403):
-            raise RuntimeError(f"{server} does not give out {entry.path}: it is restricted or under embargo")
+            raise RuntimeError(f"{server} does not give out {name}: it is restricted or under embargo")
         if not answer.ok:
-            raise RuntimeError(f"{server} answered {answer.status_code} for {entry.path}; {AGAIN}")
+            raise RuntimeError(f"{server} answered {answer.status_code} for {name}; {AGAIN}")
         goes_on = answer.status_code == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+        again = AGAIN if goes_on else ANEW if have else UNSURE
         if not goes_on:  # this server begins anew, so we do
             bar.update(-have)
-        with part.open("ab" if goes_on else "wb") as file, _connection(server, f"{entry.path} is not whole; {AGAIN}"):
-            for piece in answer.iter_content(PIECE):
-                file.write(piece)
-                bar.update(len(piece))
-    if part.stat().st_size < entry.n_bytes:  # a connection may end without an error
-        raise RuntimeError(f"{server} ended the connection and {entry.path} is not whole; {AGAIN}")
+        mode = "ab" if goes_on else "r+b" if have else "wb"
+        with part.open(mode) as file, connection(server, f"{name} is not whole; {again}"):
+            came = _take(answer, file, entry.n_bytes - have * goes_on, bar)
+    if came < entry.n_bytes - have * goes_on:  # a connection may end without an error
+        raise RuntimeError(f"{server} ended the connection and {name} is not whole; {again}")
+
+
+def _take(answer: requests.Response, file: IO[bytes], wanted: int, bar: Any) -> int:
+    """Write an answer to where a file stands and return its size; what comes beyond the bytes that are `wanted` ends it.
+
+    What lies there already is written anew: what was longer than a broken answer stays, for the next time.
+    """
+    came = 0
+    for piece in pieces(answer, decoded=False):
+        file.write(piece)
+        came += len(piece)
+        bar.update(len(piece))
+        if came > wanted:
+            break
+    if came >= wanted:
+        file.truncate()
+    return came
 
 
 def _whole(entry: Entry, path: Path) -> bool:
@@ -167,42 +210,27 @@ def _whole(entry: Entry, path: Path) -> bool:
     return digest.hexdigest() == entry.checksum
 
 
-def _get(session: requests.Session, address: str, headers: dict[str, str] | None = None) -> requests.Response:
-    with _connection(address, "is this machine offline?"):
-        return session.get(address, headers=headers, stream=True, timeout=TIMEOUT_S)
-
-
-@contextmanager
-def _connection(address: str, advice: str) -> Iterator[None]:
-    """Turn what requests raises into a RuntimeError with one sentence; errors of the disk pass."""
-    try:
-        yield
-    except requests.RequestException as error:
-        reached = error.request.url if error.request is not None else None  # a redirect leads to other servers
-        host = urlsplit(str(reached or address)).netloc
-        raise RuntimeError(f"the connection to {host} failed ({type(error).__name__}): {advice}") from error
-
-
 def _run(given: argparse.Namespace, session: requests.Session, resolver: str) -> None:
     dataset = look_up(given.doi, session, resolver)
     chosen = [entry for entry in dataset.entries if fnmatchcase(entry.path, given.only)]
     if not chosen:
-        some = ", ".join(entry.path for entry in dataset.entries[:5]) or "none"
+        some = ", ".join(plain(entry.path) for entry in dataset.entries[:5]) or "none"
         raise ValueError(f"--only {given.only!r} matches none of {len(dataset.entries)} files (some are: {some})")
     if given.list:
         for entry in chosen:
-            print(f"{entry.n_bytes:>14,} {entry.path}{' (restricted)' if entry.restricted else ''}")
+            print(f"{entry.n_bytes:>14,} {plain(entry.path, 1000)}{' (restricted)' if entry.restricted else ''}")
         return
     open_to_all = [entry for entry in chosen if not entry.restricted]
     brought = fetch(dataset, open_to_all, given.folder, session)
     n_bytes = sum(entry.n_bytes for entry in open_to_all)
     print(f"{len(open_to_all)} files, {n_bytes:,} bytes, in {given.folder} ({brought} downloaded now)")
     if dataset.citation:
-        print(f"Please cite: {dataset.citation}")
+        print(f"Please cite: {plain(dataset.citation, 2000)}")
     if kept := [entry.path for entry in chosen if entry.restricted]:
-        raise RuntimeError(f"{kept[0]} ({len(kept)} in all) is restricted: ask for access at {dataset.server}")
+        raise RuntimeError(f"{plain(kept[0])} ({len(kept)} in all) is restricted: ask for access at {dataset.server}")
 
 
+@command
 def main(words: Sequence[str] | None = None, resolver: str = "https://doi.org") -> None:
     """Download into the folder given, else into NEUROEXP_DATA, else into ./data."""
     parser = argparse.ArgumentParser(prog="python -m neuroexp.dataverse", description=__doc__)
@@ -219,7 +247,12 @@ def main(words: Sequence[str] | None = None, resolver: str = "https://doi.org") 
     except (RuntimeError, ValueError) as error:
         sys.exit(f"dataverse: {error}")
     except OSError as error:
-        sys.exit(f"dataverse: {error.filename or given.folder}: {error.strerror}; {AGAIN}")
+        where = (
+            places.full(given.folder)
+            if error.errno in places.FULL
+            else f"{error.filename or given.folder}: {error.strerror}"
+        )
+        sys.exit(f"dataverse: {where.partition(': ' + places.GOES_ON)[0]}; {AGAIN}")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import math
 import os
+import sys
 import threading
 import time
 from functools import cache
@@ -14,25 +15,37 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from neuroexp import budget, display, launch, provenance, reach, sources, trust
+from neuroexp import budget, display, launch, places, provenance, reach, sources, trust
 from neuroexp.job import Job, Result, quiet, run, sentence
+from neuroexp.shown import plain
 from neuroexp.worker import Worker
 
 log = logging.getLogger(__name__)  # to the job's log
 console = logging.getLogger("console")  # to the terminal as well
 
 VIEW = ("recording", "model", "window", "step", "split", "fold")  # the parameters that MLflow shows as columns
+OmegaConf.register_new_resolver("store", places.store, replace=True)  # ${store:FOLDER} in conf/config.yaml
+
 NAMED = {"dataset", "recording", "model", "window", "step", "fold"}  # what a run's name says anyway
 
 
 def do(cfg: DictConfig) -> float | None:
     """Do the job of a configuration in Hydra's context and leave its result in its folder; return its first score.
 
-    A failure is reported, never raised; what stops the job (Ctrl-C, a scheduler that wants the machine back) is.
+    A failure is reported, never raised; what stops the job (Ctrl-C, a scheduler that wants the machine back) is. Where
+    nothing can be reported, on a disk that is full, the launch ends with one sentence.
     """
+    try:
+        return _do(cfg)
+    except OSError as error:
+        sys.exit(places.trouble(error, cfg.output))  # not as an error, to which Hydra would add its own words
+
+
+def _do(cfg: DictConfig) -> float | None:
     began = time.perf_counter()
+    os.chdir(HydraConfig.get().runtime.cwd)  # with hydra.job.chdir Hydra has left it, and paths count from there
     sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
     result: Result = {
         "job": HydraConfig.get().job.num if sweeping else 0,
@@ -188,13 +201,13 @@ def describe(cfg: DictConfig) -> Job:
 
 def _tell(result: Result) -> None:
     if result["status"] == "failed":
-        console.error("%s failed: %s", result["name"], result["error"])
+        console.error("%s failed: %s", plain(result["name"]), plain(result["error"], 2000))
     elif result["status"] in ("killed", "elsewhere"):
-        console.info("%s %s", result["name"], result["status"])
+        console.info("%s %s", plain(result["name"]), result["status"])
     elif not os.environ.get(launch.BAR):
         known = [(name, result["scores"].get(name, math.nan)) for name in result["report"]]
         scores = [f"{display.heading(name)} {value:.3f}" for name, value in known if math.isfinite(value)]
-        console.info("%s %s: %s", result["name"], result["status"], ", ".join(scores))
+        console.info("%s %s: %s", plain(result["name"]), result["status"], ", ".join(scores))
 
 
 def title(cfg: DictConfig) -> str:
@@ -207,9 +220,9 @@ def title(cfg: DictConfig) -> str:
     if choices["recording"] != f"{choices['dataset']}_simulated":
         words.insert(0, choices["recording"])
     for key, value in typed().items():
-        plain = value.strip("'\"")
-        said = Path(plain).stem if key.endswith(".path") else plain
-        words.append(f"{key.split('.')[-1]}={'_'.join(said.split())}")  # blanks part the words of a name
+        bare = value.strip("'\"")
+        said = Path(bare).stem if key.endswith(".path") else bare
+        words.append(plain(f"{key.split('.')[-1]}={'_'.join(said.split())}"))  # blanks part the words of a name
     return " ".join(words)
 
 
@@ -240,6 +253,14 @@ def check(cfg: DictConfig) -> None:
         whole = isinstance(value, int) or name in ("timeout_min", "checkpoint_s")
         if isinstance(value, bool) or not isinstance(value, int | float) or value < least or not whole:
             raise ValueError(f"{name}={value} is no number of at least {least}")
+    for name, one in (("devices", 1), ("num_nodes", 1)):
+        value = cfg.trainer.get(name, one)
+        count = len(value) if isinstance(value, list | ListConfig) else value
+        if isinstance(count, int) and count > 1:
+            raise ValueError(
+                f"trainer.{name}={value}: a job trains on one device; -m with hydra/launcher=joblib trains several jobs at "
+                "once, each on a GPU of its own"
+            )
     budget.read(cfg.budget)
     reach.check(cfg.tracking.uri)
     crossed = cfg.recording._target_ == "neuroexp.recordings.hdsemg_crossed.read"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import shlex
 import sys
 import threading
 from collections import Counter
@@ -12,12 +13,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neuroexp import launch
+from neuroexp import launch, places
 from neuroexp.remarks import remarks
+from neuroexp.shown import lines, plain
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
 ROWS = 60  # of a table, at most
 ID = 8  # characters of a run's id that tell it from the others
@@ -92,7 +95,7 @@ def line(jobs: int, rows: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str
         words.append(f"{len(now)} running")
     elif now:  # the name last, where a narrow terminal may cut it
         words += [f"epoch {job['epoch']} of {job['epochs']}" for job in now if "epoch" in job]
-        words.append(escape(now[0]["name"]))
+        words.append(escape(plain(now[0]["name"])))
     return ", ".join(words)
 
 
@@ -110,7 +113,11 @@ def console() -> Console:
     """Return where tables are printed; a log file has no edge to wrap at."""
     from rich.console import Console  # noqa: PLC0415 - only when there is something to print
 
-    out = Console(highlight=False)
+    class Safe(Console):
+        def render_str(self, text: str, **how: Any) -> Text:
+            return super().render_str(lines(text), **how)  # names come out of files, stores and servers
+
+    out = Safe(highlight=False)
     if not out.is_terminal:
         out.width = 200
     return out
@@ -173,7 +180,7 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> None:
     if any(row["status"] == "left" for row in rows):
         out.print("A failure stopped this launch (on_failure=stop): what is 'left' did not start.")
     if unsent := next((row["unsent"] for row in rows if row.get("unsent")), None):
-        out.print(unsent, style="yellow", markup=False, soft_wrap=True)
+        out.print(plain(unsent, 2000), style="yellow", markup=False, soft_wrap=True)
         out.print(
             "What is finished is kept in ./outputs/cells; `python -m neuroexp.sync` sends it when the store is back."
         )
@@ -182,17 +189,18 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> None:
     ]  # the others have no view
     if linked:
         out.print()
-        if linked[-1]["uri"].startswith("sqlite:"):
-            command = f"mlflow server --workers 1 --backend-store-uri {linked[-1]['uri']}"
-            out.print(command, markup=False, soft_wrap=True)
-        out.print(linked[-1]["link"], markup=False, soft_wrap=True)
+        if places.database(linked[-1]["uri"]) is not None:
+            command = f"mlflow server --workers 1 --backend-store-uri {shlex.quote(linked[-1]['uri'])}"
+            out.print(plain(command, 5000), markup=False, soft_wrap=True)
+        out.print(plain(linked[-1]["link"], 5000), markup=False, soft_wrap=True)
 
 
 def failed(out: Console, row: Mapping[str, Any]) -> None:
     """Print why a job failed."""
     from rich.text import Text  # noqa: PLC0415 - only when there is something to print
 
-    words = Text.assemble((row["name"], "red"), f": {row['error']} (traceback in {row['log']})")
+    error, log = plain(row["error"], 2000), plain(row["log"], 5000)
+    words = Text.assemble((plain(row["name"]), "red"), f": {error} (traceback in {log})")
     out.print(words, soft_wrap=True)
 
 
@@ -205,20 +213,24 @@ def table(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
     if len(rows) > ROWS:
         shown.sort(key=lambda row: (row["status"] in ("finished", "skipped"), -row["scores"].get(scores[0], -math.inf)))
         shown = shown[:ROWS]
-    shared = _shared([row["name"] for row in shown])
+    names = [plain(row["name"]) for row in shown]
+    shared = _shared(names)
     if shared:
         out.print(" ".join(["with", *shared]), markup=False, style="dim")
     budgeted = any(row.get("budget") for row in shown)
     heads = [heading(key) for key in scores]
     grid = _grid(heads, budgeted)
-    for row in shown:
+    for row, name in zip(shown, names, strict=True):
         seconds = None if row["status"] in ("skipped", "elsewhere", "left") else row["seconds"]
         cells = [_cell(row["scores"].get(key)) for key in scores]
         colour = COLOURS.get(row["status"], "green")
-        name = _without(row["name"], shared)
-        run_id = (row.get("run_id") or "")[:ID]
-        words = [f"[{colour}]{row['status']}[/]", *([_verdict(row.get("budget", ""))] if budgeted else [])]
-        grid.add_row(escape(name), run_id, *cells, _cell(seconds, 1), *words)
+        own = _without(name, shared)
+        run_id = plain((row.get("run_id") or "")[:ID])
+        words = [
+            f"[{colour}]{escape(plain(row['status']))}[/]",
+            *([_verdict(row.get("budget", ""))] if budgeted else []),
+        ]
+        grid.add_row(escape(own), run_id, *cells, _cell(seconds, 1), *words)
     if _wide(out, grid) > out.width:
         for column in grid.columns:
             column.header = SHORT.get(str(column.header), column.header)
@@ -263,7 +275,7 @@ def heading(score: str) -> str:
         return stage
     if name.startswith("roa_") and name.endswith("_share"):  # units whose rate of agreement is at least so much
         return f"RoA≥{int(name.split('_')[1]) / 100:g}"
-    return score.rsplit("/", maxsplit=1)[-1].removesuffix("_share").removeprefix("f1_")
+    return plain(score.rsplit("/", maxsplit=1)[-1].removesuffix("_share").removeprefix("f1_"))
 
 
 def _cell(value: float | None, digits: int = 3) -> str:
@@ -271,7 +283,9 @@ def _cell(value: float | None, digits: int = 3) -> str:
 
 
 def _verdict(words: str) -> str:
-    return f"[{'green' if words == 'within' else 'yellow'}]{words}[/]" if words else ""
+    from rich.markup import escape  # noqa: PLC0415 - as above
+
+    return f"[{'green' if words == 'within' else 'yellow'}]{escape(plain(words))}[/]" if words else ""
 
 
 def latest(outputs: Path) -> Path | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -12,8 +13,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroexp import display, engines, onnxfile, ptefile, trained
+from neuroexp import display, engines, onnxfile, places, ptefile, trained
+from neuroexp.command import command
 from neuroexp.extras import needed
+from neuroexp.shown import plain
 from neuroexp.typecheck import among, whole
 
 USAGE = (
@@ -36,6 +39,7 @@ class Exported:
     positive: int  # decisions
 
 
+@command
 def main() -> None:
     """Write a run's decoder in fp32 and int8, as ONNX and for ExecuTorch, compare with the original, add them to the run."""
     asked = trained.asked(sys.argv[1:], USAGE, OWN)
@@ -64,7 +68,7 @@ def main() -> None:
                     package(path, back.spec, folder / form)
                 add(asked.uri, asked.run_id, folder / form, _metrics(table, form), f"decoder_{form}")
     except OSError as error:
-        sys.exit(f"to={folder}: {error}")
+        sys.exit(f"to={folder}: {places.trouble(error, folder)}")
     except (ValueError, StoreError) as error:
         sys.exit(str(error))
     (folder / "export.json").write_text(json.dumps([vars(row) for row in table], indent=1))
@@ -149,7 +153,7 @@ def show(back: trained.Trained, table: list[Exported], files: Mapping[str, Path]
         grid.add_row(row.form, f"{row.size_kb:.0f}", f"{row.score:.4f}", f"{row.largest:.2g}", f"{row.agree:.2%}")
     display.whole(out, grid)
     simulated = "simulated recording, " if getattr(back.fold.source, "simulated", False) else ""
-    out.print(f"\n({simulated}{len(back.fold.split.test)} test windows of {back.spec.recording})", markup=False)
+    out.print(f"\n({simulated}{len(back.fold.split.test)} test windows of {plain(back.spec.recording)})", markup=False)
     if not table[0].positive:
         out.print(
             f"[yellow]The trained network finds no discharge in them: no probability is above {back.spec.threshold:g}.[/]"
@@ -159,7 +163,8 @@ def show(back: trained.Trained, table: list[Exported], files: Mapping[str, Path]
     served = next((form for form in ("int8", "onnx") if form in files), None)
     if served:
         command = f"mlflow models serve -m runs:/{back.spec.run_id}/decoder_{served} --env-manager local"
-        out.print(f"\nMLFLOW_TRACKING_URI={back.asked.uri} {command}", markup=False, soft_wrap=True)
+        store = plain(f"MLFLOW_TRACKING_URI={shlex.quote(back.asked.uri)}", 5000)
+        out.print(f"\n{store} {command}", markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -13,16 +13,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neuroexp import files, leftovers, provenance, resolved, sources, trust
+from neuroexp import files, leftovers, places, provenance, resolved, sources, trust
 from neuroexp.delivery import current, deliver, sent, settled
 from neuroexp.ledger import Cell
 from neuroexp.rivals import rivals, stays, taken
+from neuroexp.shown import plain
 
 if TYPE_CHECKING:
     from neuroexp.record import Run
     from neuroexp.tracking import Store
 
 log = logging.getLogger(__name__)  # to the job's log
+LONGEST = 2000  # characters of a reason
 
 Result = dict[str, Any]
 
@@ -72,7 +74,7 @@ def run(job: Job, started: Callable[[str], None] = lambda run_id: None) -> Resul
             result["status"] = "killed"
         else:
             foreseen = isinstance(error, ValueError | FileNotFoundError)
-            result |= {"status": "failed", "error": sentence(error), "foreseen": foreseen}
+            result |= {"status": "failed", "error": _reason(job, error), "foreseen": foreseen}
     return result
 
 
@@ -109,9 +111,10 @@ def _run(job: Job, result: Result, started: Callable[[str], None]) -> None:
         except BaseException as error:
             killed = interrupted(error)
             log.exception("interrupted" if killed else "the job failed")
-            run.tags({"error": "interrupted" if killed else sentence(error)})
-            run.text("".join(traceback.format_exception(error)), "traceback.txt")
-            run.file(job.log)
+            run.tags({"error": "interrupted" if killed else _reason(job, error)})
+            with contextlib.suppress(OSError):  # where the disk is full, for one
+                run.text("".join(traceback.format_exception(error)), "traceback.txt")
+                run.file(job.log)
             run.end("KILLED" if killed else "FAILED")
             if run.send():
                 files.discard(run.folder)
@@ -210,15 +213,28 @@ def interrupted(error: BaseException) -> bool:
     )
 
 
+def _reason(job: Job, error: BaseException) -> str:
+    """Return why a job failed; that a disk is full, libraries say in words in which nobody would recognise it."""
+    if not isinstance(error, ValueError | FileNotFoundError):
+        for place in (job.folder, Path(job.config["tracking"]["ledger"])):
+            if places.no_room(place):
+                return places.full(place)
+    return sentence(error)
+
+
 def sentence(error: BaseException) -> str:
     """Return what went wrong in one line: the message of an error that was foreseen, else with the error's type."""
-    message = " ".join(str(error).split()) or type(error).__name__
+    if refused := places.told(error):
+        return refused
+    message = plain(" ".join(str(error).split()), LONGEST) or type(error).__name__
     foreseen = isinstance(error, ValueError | FileNotFoundError)
     return message if foreseen else f"{type(error).__name__}: {message}"
 
 
 def quiet() -> None:
     """Silence what Lightning and MLflow say about every job; the job's log keeps their warnings."""
+    logging.raiseExceptions = False  # a log on a disk that is full must not fill the terminal
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # which logs what it raises
     for name in (
         "pytorch_lightning.utilities.rank_zero",
         "pytorch_lightning.trainer.connectors.checkpoint_connector",

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroexp import display, engines, export, provenance, trained
+from neuroexp.command import command
 from neuroexp.decoder import Spec
 from neuroexp.timing import Latency, clock
 from neuroexp.typecheck import among, whole
@@ -55,6 +56,7 @@ class Timing:
         return prediction_ms / self.period_ms
 
 
+@command
 def main() -> None:
     """Measure a run's decoder with every engine that is there, print the table, add it to the run."""
     asked = trained.asked(sys.argv[1:], USAGE, OWN)

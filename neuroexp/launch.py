@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
+from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import OmegaConf
 
-from neuroexp import files, rays
+from neuroexp import files, places, rays
 
 LAUNCH, RUNNING, RESULT, PROGRESS, STOP, ALIVE = (
     "launch.json", "running.json", "result.json", "progress.json", "stop", "alive",
@@ -62,6 +63,7 @@ class Launch(Callback):
     def on_multirun_start(self, config: Any, **_: Any) -> None:
         """Describe a sweep before its first job."""
         cluster = config.hydra.launcher._target_.endswith(".SlurmLauncher")
+        check(config)
         _describe(Path(config.hydra.sweep.dir).absolute(), _count(config), cluster)
         if config.hydra.launcher._target_.endswith(".RayLauncher"):
             rays.begin(OmegaConf.to_container(config.hydra.launcher.ray.init, resolve=True))  # type: ignore[arg-type]
@@ -69,7 +71,26 @@ class Launch(Callback):
     def on_run_start(self, config: Any, **_: Any) -> None:
         """Describe a single run."""
         if FOLDER not in os.environ:  # launchers run their jobs one by one
+            check(config)
             _describe(Path(config.hydra.run.dir).absolute(), None)
+
+
+def check(config: Any) -> None:
+    """End the launch with one sentence when its store or a folder cannot be written, before anything has begun.
+
+    Hydra makes a warning of every other error that a callback raises.
+    """
+    folder = config.hydra.sweep.dir if "MULTIRUN" in str(config.hydra.mode) else config.hydra.run.dir
+    try:
+        HydraConfig.instance().set_config(config)  # to which ${hydra:...} refers
+        for what, place in (("the launch", folder), ("tracking.ledger", config.tracking.ledger)):
+            places.check_name(place, what)
+            places.check_folder(Path(place).absolute())
+        places.check_store(config.tracking.uri)
+    except OSError as error:
+        sys.exit(places.trouble(error))
+    except ValueError as error:
+        sys.exit(str(error))
 
 
 def _describe(folder: Path, jobs: int | None, cluster: bool = False) -> None:

@@ -28,10 +28,10 @@ def sentence(error: HydraException | OmegaConfBaseException) -> str:
         return f"{swept[1]} is a sweep, for which -m is typed: python -m neuroexp -m {swept[1]}"
     cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__
     if isinstance(cause, OmegaConfBaseException):
-        if str(error).startswith("Could not override"):
-            return _misspelt(cause)
-        what = str(cause).partition("\n")[0]
-        return f"{cause.full_key}: {what}" if cause.full_key else what
+        what = f"{cause.full_key}: " * bool(cause.full_key) + str(cause).partition("\n")[0]
+        return _misspelt(cause) if str(error).startswith("Could not override") else what
+    if isinstance(error, MissingConfigException) and "primary config" in str(error):
+        return f"--config-name={error.missing_cfg_file}: no folder of --config-dir or of this package holds that file"
     return " ".join(str(error).split())
 
 

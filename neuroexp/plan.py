@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import sys
 from collections import defaultdict
@@ -10,8 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_module
+from hydra import compose, version
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
+from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
@@ -19,7 +24,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from tqdm import tqdm
 
-from neuroexp import dispatch, display, launch, loader, mistakes, provenance, trust
+from neuroexp import dispatch, display, flags, launch, loader, mistakes, places, provenance, trust
+from neuroexp.command import command
 from neuroexp.job import Job, quiet, sentence
 from neuroexp.ledger import Cell
 
@@ -45,17 +51,18 @@ class Estimate:
     source: str
 
 
+@command
 def main() -> None:
     """Print how many jobs a sweep has, how many are finished, and what the rest will take in time, memory and disk."""
     if {"-h", "--help"} & set(sys.argv[1:]):
         sys.exit(f"{__doc__}\n\nFor what can be typed after it: python -m neuroexp --help")
+    words, origin = typed(sys.argv[1:])
     launch.begin()
-    words = typed(sys.argv[1:])
     quiet()
     try:
         trust.begin(sys.argv[1:])
         loader.install()
-        jobs = [(job, provenance.configuration_key(job.config)) for job in composed(words)]
+        jobs = [(job, provenance.configuration_key(job.config)) for job in composed(words, origin)]
         done = finished(jobs)
         report(jobs, done)
     except (HydraException, OmegaConfBaseException) as error:
@@ -64,29 +71,53 @@ def main() -> None:
         sys.exit(sentence(error))
 
 
-def typed(words: Sequence[str]) -> list[str]:
-    """Return a launch's words without -m, and `--config-dir FOLDER` as the setting that it stands for."""
-    kept: list[str] = []
-    left = iter(words)
-    for word in left:
-        flag, _, folder = word.partition("=")
-        if flag in ("--config-dir", "-cd"):
-            kept.append(f"hydra.searchpath=[file://{Path(folder or next(left, '.')).absolute()}]")
-        elif word not in ("-m", "--multirun"):
-            kept.append(word)
-    return kept
+@dataclass(frozen=True)
+class Origin:
+    """Where a configuration begins: its name, and a folder of one's own that is looked into first."""
+
+    name: str = "config"
+    folder: Path | None = None
 
 
-def composed(words: Sequence[str]) -> Iterator[Job]:
+PACKAGE = Origin()
+
+
+def typed(words: Sequence[str]) -> tuple[list[str], Origin]:
+    """Return a launch's settings, and the configuration that it begins with (`--config-name`, `--config-dir`).
+
+    Raises ValueError for an option that makes no sense, or that only a launch can heed.
+    """
+    given = flags.composing(words)
+    folder = None if given.config_dir is None else Path(given.config_dir).absolute()
+    if folder is not None and not folder.is_dir():
+        raise ValueError(f"--config-dir={given.config_dir} is no folder")
+    return list(given.overrides), Origin(given.config_name or "config", folder)
+
+
+@contextlib.contextmanager
+def _hydra(folder: Path | None) -> Iterator[None]:
+    """Begin Hydra as a launch does; a folder given by `--config-dir` goes before the package's configuration."""
+    version.setbase("1.3")
+    search = create_config_search_path("pkg://neuroexp.conf")
+    if folder is not None:
+        search.prepend("command-line", f"file://{folder}", SearchPathQuery(provider="schema"))
+    Hydra.create_main_hydra2("neuroexp", search)
+    try:
+        yield
+    finally:
+        GlobalHydra.instance().clear()
+
+
+def composed(words: Sequence[str], origin: Origin = PACKAGE) -> Iterator[Job]:
     """Yield the jobs of a sweep as its launch would compose them.
 
     Hydra takes 50 ms for a configuration. Values that are swept change nothing in how a configuration is put together, so
     it is put together once for every choice of groups, and the values are set in a copy.
     """
     parser = OverridesParser.create()
-    with initialize_config_module("neuroexp.conf", version_base="1.3"):
+    with _hydra(origin.folder):
         fixed = [str(o.input_line) for o in parser.parse_overrides(list(words)) if not o.is_sweep_override()]
-        first = compose("config", fixed, return_hydra_config=True)
+        first = compose(origin.name, fixed, return_hydra_config=True)
         swept = [f"{name}={value}" for name, value in (first.hydra.sweeper.params or {}).items()]
         [lines] = BasicSweeper.split_arguments(parser.parse_overrides([*swept, *words]), None)
         groups = set(first.hydra.runtime.choices)
@@ -95,7 +126,7 @@ def composed(words: Sequence[str]) -> Iterator[Job]:
             plain = [o for o in parser.parse_overrides(line) if _is_value(o, groups)]
             others = tuple(word for word in line if word not in {o.input_line for o in plain})
             if others not in bases:
-                bases[others] = compose("config", list(others), return_hydra_config=True)
+                bases[others] = compose(origin.name, list(others), return_hydra_config=True)
             yield _job(bases[others], line, plain, number)
 
 
@@ -146,7 +177,7 @@ def _rows(jobs: Sequence[tuple[Job, str]]) -> list[dict[str, Any]]:
 
     config = jobs[0][0].config
     uri = config["tracking"]["uri"]
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
+    if places.absent(uri):
         return []
     try:
         return open_store(uri, config["tracking"]["artifacts"], config["experiment"]).runs()

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neuroexp import runfiles
+from neuroexp import places, runfiles
+from neuroexp.shown import plain
 from neuroexp.tracking import opening
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ def read(uri: str, run_id: str) -> dict[str, Any]:
     Beside them the digest of its recording. Raises StoreError when the store cannot be reached, ValueError when the run is
     not in it, not the only one whose id begins so, not finished, or without its files.
     """
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
-        raise ValueError(f"{uri} is not there: name the store with tracking.uri=URI")
+    if places.absent(uri):
+        raise ValueError(f"{plain(uri)} is not there: name the store with tracking.uri=URI")
     with opening(uri) as client:
         run = _run(client, uri, run_id)
         if run.info.status != "FINISHED":
@@ -33,7 +34,7 @@ def read(uri: str, run_id: str) -> dict[str, Any]:
         inputs = run.inputs.dataset_inputs if run.inputs else []
         found = {
             "run_id": run.info.run_id,
-            "name": run.info.run_name or run.info.run_id,
+            "name": plain(run.info.run_name or run.info.run_id),
             "digest": inputs[0].dataset.digest if inputs else "",
         }
         found |= {"metrics": dict(run.data.metrics), "tags": dict(run.data.tags)}

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from neuroexp import display, provenance, runfiles, sources, trained
+from neuroexp import display, places, provenance, runfiles, sources, trained
+from neuroexp.command import command
 from neuroexp.job import Job, run
 
 USAGE = "python -m neuroexp.repeat RUN_ID [tracking.uri=URI] [recording.path=FILE] [trusted=[MODULE]]"
@@ -18,6 +19,7 @@ COMPARED = ("test/", "spread/", "control/")
 TOLERANCE = 0.02  # between machines, where sums are taken in another order and a training drifts apart
 
 
+@command
 def main() -> None:
     """Train a recorded run again from its configuration, compare the scores; exit with 1 when they differ."""
     asked = trained.asked(sys.argv[1:], USAGE, free=True)
@@ -43,7 +45,7 @@ def again(config: dict[str, Any], name: str, folder: Path, trusted: tuple[str, .
     config["output"] = str(folder)
     config["trainer"] = config["trainer"] | {"default_root_dir": str(folder)}
     config["tracking"] = {
-        "uri": f"sqlite:///{folder}/mlflow.db", "artifacts": str(folder / "artifacts"), "ledger": str(folder / "cells"),
+        "uri": places.address(folder / "mlflow.db"), "artifacts": str(folder / "artifacts"), "ledger": str(folder / "cells"),
     }  # fmt: skip
     handlers = {"file": {"class": "logging.FileHandler", "filename": str(folder / "job.log")}}
     settings = {"version": 1, "disable_existing_loggers": False, "handlers": handlers}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -9,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from neuroexp import display, launch
+from neuroexp.command import command
+from neuroexp.shown import plain
 
 
+@command
 def main() -> None:
     """Print what a launch has done, what it does, and what failed."""
     if {"-h", "--help"} & set(sys.argv[1:]):
@@ -29,8 +33,8 @@ def main() -> None:
     alive = launch.alive(chosen, facts["host"])
     state = {True: "running", False: "ended", None: f"on {facts['host']}"}[alive]
     out = display.console()
-    out.print(f"{chosen}: {state}", markup=False)
-    out.print(f"python -m neuroexp {' '.join(facts['command'])}", markup=False, soft_wrap=True)
+    out.print(f"{plain(str(chosen))}: {plain(state)}", markup=False)
+    out.print(f"python -m neuroexp {plain(shlex.join(facts['command']), 5000)}", markup=False, soft_wrap=True)
     if rows:
         out.print()
         display.table(out, rows)
@@ -50,9 +54,8 @@ def _jobs(
     for job in now:
         epoch = f", epoch {job['epoch']} of {job['epochs']}" if "epoch" in job else ""
         for_s = display.duration(time.time() - job["began"])
-        out.print(
-            f"{job['name']}: running for {for_s}{epoch}" if alive else f"{job['name']}: cut off{epoch}", markup=False
-        )
+        name = plain(job["name"])
+        out.print(f"{name}: running for {for_s}{epoch}" if alive else f"{name}: cut off{epoch}", markup=False)
     if jobs := facts["jobs"] or 1:
         out.print()
         out.print(f"{len(rows)} of {jobs} jobs: " + display.line(jobs, rows, now if alive else []))

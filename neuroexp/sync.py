@@ -9,12 +9,15 @@ import sys
 from pathlib import Path
 from urllib.parse import quote
 
-from neuroexp import reach
+from neuroexp import places, reach
+from neuroexp.command import command
 from neuroexp.delivery import deliver
 from neuroexp.job import quiet
 from neuroexp.ledger import RECORD, Cell, Record, damaged, waiting
+from neuroexp.shown import plain
 
 
+@command
 def main() -> None:
     """Deliver the records that wait in a ledger, by default ./outputs/cells; exit with 1 when a store is still away."""
     if {"-h", "--help"} & set(sys.argv[1:]):
@@ -53,7 +56,7 @@ def _send(cell: Cell, record: Record, problems: dict[str, str]) -> None:
         except (StoreError, ValueError) as error:
             problems[uri] = str(error)
         else:
-            print(f"{record['name']}: {run_id} in {reach.shown(uri)}")
+            print(plain(f"{record['name']}: {run_id} in {reach.shown(uri)}", 2000))
 
 
 def refused(cell: Cell, record: Record) -> str | None:
@@ -67,9 +70,12 @@ def refused(cell: Cell, record: Record) -> str | None:
     uri, experiment = record["store"]["uri"], record["store"]["experiment"]
     if Cell(cell.ledger, uri, experiment, record["key"]).folder != cell.folder:
         return f"it names {reach.shown(uri)}, and lies in the folder of another store"
-    path = Path(uri.removeprefix("sqlite:///")).absolute()
+    file = places.database(uri)
+    if file is None:
+        return None
+    path = file.absolute()
     ours = cell.ledger.resolve().parent in path.resolve().parents or uri == os.environ.get("MLFLOW_TRACKING_URI")
-    if uri.startswith("sqlite:///") and not ours and not _has_runs(path):
+    if not ours and not _has_runs(path):
         return f"{path} holds no MLflow store, and none is made there: type the launch's command again"
     return None
 

@@ -6,6 +6,8 @@ import contextlib
 import logging
 import os
 import random
+import re
+import shlex
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +28,8 @@ from mlflow.exceptions import MlflowException, RestException
 from requests import RequestException
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from neuroexp import files, reach, runfiles
+from neuroexp import files, places, reach, runfiles
+from neuroexp.shown import plain
 from neuroexp.views import DESCRIPTION, NOTE, member, saved_view
 
 log = logging.getLogger(__name__)
@@ -66,10 +69,9 @@ def reaching(uri: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         raise StoreError(f"the MLflow store {reach.shown(uri)} cannot be used: {reach.driver(error)}") from error
     except (MlflowException, RequestException, SQLAlchemyError, OSError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         if _outage(error):
-            reach.note(uri, reason)
-        raise StoreError(f"the MLflow store {reach.shown(uri)} does not answer: {reason}") from error
+            reach.note(uri, (str(error).strip().splitlines() or [type(error).__name__])[0][:200])
+        raise StoreError(_reason(uri, error)) from error
 
 
 def _outage(error: Exception) -> bool:
@@ -77,6 +79,23 @@ def _outage(error: Exception) -> bool:
     if isinstance(error, MlflowException) and not isinstance(error, RestException):
         return error.error_code == "TEMPORARILY_UNAVAILABLE" or "failed with exception" in str(error)
     return isinstance(error, RequestException | OperationalError)
+
+
+def _reason(uri: str, error: Exception) -> str:
+    """Return why a store did not answer, in one sentence."""
+    said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    path = places.database(uri)
+    name = plain(reach.shown(uri))
+    if path is not None and isinstance(error, OSError):
+        return f"the MLflow store {name} cannot be used: {places.trouble(error, path)}"
+    if path is not None and (sqlite := re.search(r"\(sqlite3\.\w+\) (.*)", said)):
+        return f"the MLflow store {places.unusable(sqlite[1], path)}"
+    if "database schema" in said or "locate revision" in said:  # alembic's, of a store of a newer MLflow
+        return (
+            f"the MLflow store {name} is of another version than MLflow {mlflow.__version__} here: if it is older, "
+            f"`mlflow db upgrade {shlex.quote(uri)}` brings it up to date, else install the MLflow that made it"
+        )
+    return f"the MLflow store {name} does not answer: {plain(said)}"
 
 
 @cache
@@ -101,7 +120,7 @@ class Store:
     def _experiment(self, artifacts: str) -> str:
         found = self.client.get_experiment_by_name(self.experiment)
         if found is None:
-            location = Path(artifacts).absolute().as_uri() if self.uri.startswith("sqlite:") else None
+            location = Path(artifacts).absolute().as_uri() if places.database(self.uri) else None
             with contextlib.suppress(MlflowException):  # another process may have created it meanwhile
                 return self.client.create_experiment(self.experiment, artifact_location=location)
             found = self.client.get_experiment_by_name(self.experiment)
@@ -339,21 +358,35 @@ def opening(uri: str) -> Iterator[mlflow.MlflowClient]:
 
 def _create(uri: str) -> None:
     """Make the file of a new SQLite store at once: a process killed among its hundred tables would ruin it for good."""
-    path = Path(uri.removeprefix("sqlite:///"))
-    if uri.startswith("sqlite:///"):
-        for left in path.parent.iterdir():  # of a process that was killed while it made one: only the lock's owner does
-            if left.name.startswith(f"{path.name}.") and ".part" in left.suffix:
-                files.discard(left)
-    if uri.startswith("sqlite:///") and not path.exists():
-        partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-        partial.unlink(missing_ok=True)
-        mlflow.MlflowClient(f"sqlite:///{partial}").search_experiments(max_results=1)
+    path = places.database(uri)
+    if path is None:
+        return
+    for left in path.parent.iterdir():  # of a process that was killed while it made one: only the lock's owner does
+        if left.name.startswith(f"{path.name}.") and ".part" in left.suffix:
+            files.discard(left)
+    if path.exists() and path.stat().st_size:
+        return
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore  # noqa: PLC0415 - warns where it is imported
+
+    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    partial.unlink(missing_ok=True)
+    try:
+        # its own experiment lies here too: MLflow would put the name of the working folder into SQL as it is
+        SqlAlchemyStore(  # type: ignore[no-untyped-call]
+            places.address(partial), (path.parent / "artifacts").absolute().as_uri()
+        )
         partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _lock(uri: str) -> contextlib.AbstractContextManager[Any]:
     """Return a lock around the opening of an SQLite file: several processes creating it at once can ruin it for good."""
-    if not uri.startswith("sqlite:///"):
+    path = places.database(uri)
+    if path is None:
         return contextlib.nullcontext()
-    path = Path(uri.removeprefix("sqlite:///"))
+    try:
+        places.check_store(uri)
+    except ValueError as error:
+        raise StoreError(str(error)) from error
     return files.lock(path.with_name(f"{path.name}.lock"))

@@ -8,7 +8,6 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
 
-from neuroexp import mistakes, provenance, resolved, runfiles, scores, sources, trust
+from neuroexp import mistakes, places, provenance, resolved, runfiles, scores, sources, trust
 from neuroexp.decoder import Decoder, Spec
 from neuroexp.fold import Fold
 from neuroexp.job import quiet, sentence
@@ -82,8 +81,8 @@ def ask(words: Sequence[str], usage: str, own: Sequence[str] = (), free: bool = 
     try:
         settings = [word for word in words if word.partition("=")[0] not in ("run_id", *own)]
         changes = plain(settings)
-        default = f"sqlite:///{Path.cwd()}/outputs/mlflow.db"
-        uri = str(changes.get("tracking", {}).get("uri") or os.environ.get("MLFLOW_TRACKING_URI", default))
+        default = os.environ.get("MLFLOW_TRACKING_URI", places.store(places.here()))
+        uri = str(changes.get("tracking", {}).get("uri") or default)
     except (OmegaConfBaseException, AttributeError) as error:
         raise ValueError(str(error)) from None
     quiet()

@@ -117,6 +117,68 @@ def several(tmp_path: Path) -> Callable[[Sequence[Sequence[str]]], list[Outcome]
     return run
 
 
+COMMANDS = """
+import json, os, sys, time, traceback
+import importlib
+from neuroexp import tracking, training  # what takes seconds, once for all
+
+done = []
+for number, (folder, module, words, environment) in enumerate(json.loads(sys.stdin.read())):
+    began = time.monotonic()
+    main = importlib.import_module(module).main
+    if os.fork() == 0:
+        out = os.open(os.path.join(sys.argv[1], f"{number}.txt"), os.O_CREAT | os.O_WRONLY)
+        os.dup2(out, 1), os.dup2(out, 2)
+        sys.argv, code = [module, *words], 0
+        os.environ.update(environment)
+        try:
+            os.chdir(folder)
+            main()
+        except SystemExit as end:
+            code = end.code
+            if isinstance(code, str):
+                print(code, file=sys.stderr)
+                code = 1
+        except BaseException:
+            traceback.print_exc()
+            code = 70
+        sys.stdout.flush(), sys.stderr.flush()
+        os._exit(code or 0)
+    code = os.waitstatus_to_exitcode(os.wait()[1])
+    with open(os.path.join(sys.argv[1], f"{number}.txt"), encoding="utf-8") as file:
+        done.append([code, file.read(), time.monotonic() - began])
+print(json.dumps(done))
+"""
+LAUNCH = "neuroexp.__main__"
+Said = tuple[int, str, float]  # exit code, output, seconds
+
+
+@pytest.fixture
+def commands(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Sequence[tuple]], list[Said]]:
+    """Run commands one after another, each in a folder of its own: folder, module, words and, if need be, environment."""
+
+    def run(wanted: Sequence[tuple]) -> list[Said]:
+        full = [(str(folder), module, list(words), *(rest or [{}])) for folder, module, words, *rest in wanted]
+        line = [sys.executable, "-c", COMMANDS, str(tmp_path_factory.mktemp("said"))]
+        done = subprocess.run(
+            line, input=json.dumps(full), capture_output=True, text=True, timeout=900, check=False, cwd="/"
+        )
+        assert done.returncode == 0, done.stderr
+        return [(code, out, seconds) for code, out, seconds in json.loads(done.stdout.splitlines()[-1])]
+
+    return run
+
+
+def refused(said: Said, *words: str) -> None:
+    """Check that a command ended at once with one sentence that holds `words`."""
+    code, out, seconds = said
+    assert code == 1, out
+    assert len(out.strip().splitlines()) == 1, out
+    assert seconds < 60, out  # MLflow alone would try for two minutes; the rest is a machine that is busy
+    for word in words:
+        assert word in out
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put tests that start processes first: what is left for one worker at the end is short."""
     items.sort(key=lambda item: item.path.stem not in STARTING)
@@ -127,8 +189,10 @@ STARTING = {
     "test_cli",
     "test_cli_eng",
     "test_device",
+    "test_disks",
     "test_export",
     "test_launchers",
+    "test_places",
     "test_replay",
     "test_survival",
 }

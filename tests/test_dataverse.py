@@ -1,5 +1,6 @@
 """The downloader of Dataverse datasets, against a real server on this machine that can be as unkind as the real ones."""
 
+import gzip
 import hashlib
 import json
 import re
@@ -19,7 +20,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neuroexp.dataverse import PIECE, main
+from neuroexp.dataverse import main
+from neuroexp.web import PIECE
 
 DOI = "doi:10.5072/FK2/RATS"
 CITATION = 'A. Rat, 2024, "Nerves", https://doi.org/10.5072/FK2/RATS, Nowhere Dataverse, V1'
@@ -46,6 +48,9 @@ class Dataverse:
     served: dict[str, bytes] = field(default_factory=dict)  # other bytes than those it is said to hold, by path
     algorithm: str | None = "MD5"
     ranges: bool = True
+    trickles_s: float = 0  # between single bytes of a list or file
+    squeezes: bool = False  # the list, though nobody asked for it
+    endless: bool = False  # the next file
     lengths: bool = True
     breaks_after: int | None = None  # bytes of the next file
     stalls: threading.Event | None = None  # before the end of a file, until it is set
@@ -98,17 +103,24 @@ class Handler(BaseHTTPRequestHandler):
         elif place.path == "/api/datasets/:persistentId/":
             assert parse_qs(place.query)["persistentId"] == [DOI]
             status, body = held.listing or held.list()
-            self.answer(status, body.encode())
+            self.answer(status, body.encode(), held.trickles_s, held.squeezes)
         elif place.path.startswith("/api/access/datafile/"):
             self.file(list(held.files)[int(place.path.rpartition("/")[2])], place.query)
         else:
             self.answer(404, b"<html>no</html>")
 
-    def answer(self, status: int, body: bytes) -> None:
+    def answer(self, status: int, body: bytes, trickles_s: float = 0, squeezes: bool = False) -> None:
         self.send_response(status)
+        if squeezes:
+            body = gzip.compress(body, 1)
+            self.send_header("Content-Encoding", "gzip")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        for byte in body if trickles_s else ():
+            self.wfile.write(bytes([byte]))
+            time.sleep(trickles_s)
+        if not trickles_s:
+            self.wfile.write(body)
 
     def file(self, path: str, query: str) -> None:
         held = self.server.held
@@ -122,10 +134,12 @@ class Handler(BaseHTTPRequestHandler):
         if first and held.ranges:
             self.send_header("Content-Range", f"bytes {first}-{len(raw) - 1}/{len(raw)}")
             raw = raw[first:]
-        if held.lengths:
+        if held.lengths and not held.endless:
             self.send_header("Content-Length", str(len(raw)))
         self.end_headers()
-        self.close_connection = not held.lengths
+        self.close_connection = not held.lengths or held.endless
+        while held.endless:  # until the other side has had enough
+            self.wfile.write(bytes(PIECE))
         if held.breaks_after is not None and held.breaks_after < len(raw):
             self.wfile.write(raw[: held.breaks_after])
             held.breaks_after = None
@@ -243,7 +257,7 @@ def test_content_that_was_changed_on_the_way_is_not_kept(algorithm, dataverse, t
     assert there(tmp_path) == dataverse.files
 
 
-@pytest.mark.parametrize("checksum", [None, {"type": "CRC-7", "value": "12"}])
+@pytest.mark.parametrize("checksum", [None, {"type": "CRC-7", "value": "12"}, {"type": "SHAKE-128", "value": "12"}])
 def test_without_a_checksum_that_is_known_the_size_decides(checksum, dataverse, tmp_path):
     dataverse.algorithm = None
     if checksum:
@@ -307,6 +321,109 @@ def test_any_part_leads_to_the_whole_file_at_the_latest_the_second_time(
         assert there(folder) == {}
         download(dataverse, folder, "--only", "Rat5/*")
     assert there(folder) == {"Rat5/c.rhd": content(3)}
+
+
+def test_server_without_ranges_never_costs_what_has_come(dataverse, tmp_path):
+    dataverse.ranges = False
+    said = "the same command has this server begin the file anew, and keeps what is there until more has come"
+    for after, kept in ((1_700_000, 1_700_000), (300_000, 1_700_000), (2_000_000, 2_000_000)):
+        dataverse.breaks_after = after
+        fails(dataverse, tmp_path, "the same command" if kept == after else said, *LONG)
+        part = there(tmp_path)[f"{LONG_PATH}.part"]
+        assert part == content(2, 2_500_000)[: len(part)]
+        assert kept - PIECE < len(part) <= kept
+    download(dataverse, tmp_path, *LONG)
+    assert there(tmp_path) == {LONG_PATH: content(2, 2_500_000)}
+
+
+# ---- servers that mean no good ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["Rat5/c.rhd", "empty.txt"])
+def test_no_more_is_taken_than_was_declared(path, dataverse, tmp_path):
+    dataverse.endless = True
+    fails(dataverse, tmp_path, f"{path} came with a wrong size or checksum and was removed", "--only", path)
+    assert there(tmp_path) == {}
+
+
+@pytest.mark.parametrize("squeezes", [False, True])
+def test_list_that_is_too_long_is_not_taken(squeezes, dataverse, tmp_path, monkeypatch):
+    monkeypatch.setattr("neuroexp.dataverse.LISTING", 5_000_000)
+    dataverse.squeezes = squeezes
+    dataverse.listing = (200, " " * 50_000_000)
+    fails(dataverse, tmp_path, r"lists more than 5 MB of files for doi:10\.5072/FK2/RATS, which is none")
+    dataverse.listing = None
+    download(dataverse, tmp_path, "--only", "Rat5/*")
+
+
+@pytest.mark.parametrize("what", ["list", "file"])
+def test_answer_that_trickles_is_given_up(what, dataverse, tmp_path, monkeypatch):
+    monkeypatch.setattr("neuroexp.web.PACE_S", 0.5)
+    dataverse.trickles_s = 0.02
+    if what == "file":
+        dataverse.trickles_s, dataverse.files["README.txt"] = 0, b"r" * 10_000
+        monkeypatch.setattr(Handler, "file", lambda self, path, _: self.answer(200, bytes(10_000), 0.02))
+    fails(dataverse, tmp_path, r"the connection to 127\.0\.0\.1:\d+ failed \(Timeout\)", "--only", "README.txt")
+
+
+@pytest.mark.parametrize("address", ["file:///etc/passwd", "ftp://127.0.0.1/x", "http://[broken", "gopher://x/"])
+def test_redirect_that_leaves_the_web(address, dataverse, tmp_path):
+    dataverse.redirect = address
+    fails(dataverse, tmp_path, ".")
+    assert there(tmp_path) == {}
+
+
+DEEP = "[" * 100_000
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        DEEP,
+        '{"data": {"latestVersion": {"files": ' + DEEP,
+        '{"data": {"latestVersion": {"files": [{"dataFile": {"id": 1e999, "filesize": 1, "filename": "x"}}]}}}',
+        '{"data": {"latestVersion": {"files": [{"dataFile": {"id": 1, "filesize": "many", "filename": "x"}}]}}}',
+        '{"data": {"latestVersion": {"files": [{"dataFile": {"id": 1, "filesize": 1, "filename": 5, "checksum": [3]}}]}}}',
+        '{"data": {"latestVersion": {"files": [{"dataFile": {"id": ' + "9" * 10_000 + "}}]}}}",
+        '{"data": {"latestVersion": {"files": {"a": 1}}}}',
+        '{"data": []}',
+    ],
+)
+def test_list_that_is_json_and_nonsense(body, dataverse, tmp_path):
+    dataverse.listing = (200, body)
+    fails(dataverse, tmp_path, "does not answer as a Dataverse server")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"dataFile": {"filesize": -1}}, "says that README.txt has -1 bytes"),
+        ({"label": "a\x1b]0;title\x07"}, r"'a\\x1b\]0;title\\x07', with characters that belong in no name"),
+        ({"label": "a\nb"}, r"'a\\nb', with characters that belong in no name"),
+        ({"label": "\ud800"}, r"'\\ud800', with characters that belong in no name"),
+        ({"label": "Rat5"}, "names a file 'Rat5' in the way of another"),
+        ({"label": "c.rhd.part", "directoryLabel": "Rat5"}, "names a file 'Rat5/c.rhd' in the way of another"),
+    ],
+)
+def test_file_that_cannot_be(change, says, dataverse, tmp_path):
+    dataverse.changes["README.txt"] = change
+    fails(dataverse, tmp_path, says)
+
+
+def test_what_a_server_says_commands_no_terminal(dataverse, tmp_path, capsys):
+    evil = "\u202egnp\u200b"
+    dataverse.changes["README.txt"] = {"label": evil}
+    status, body = dataverse.list()
+    dataverse.listing = (status, body.replace("Nowhere", "No\\u001b[2Jwhere\\u009b"))
+    download(dataverse, tmp_path, "--only", "*gnp*")
+    assert there(tmp_path) == {evil: b"rats"}
+    download(dataverse, tmp_path, "--list")
+    out = capsys.readouterr().out
+    assert r"\u202egnp\u200b" in out
+    assert r"No\x1b[2Jwhere\x9b" in out
+    assert all(character.isprintable() or character == "\n" for character in out)
+    dataverse.listing = (404, json.dumps({"message": "no\x1b[31m such"}))
+    fails(dataverse, tmp_path, r"\(no\\x1b\[31m such\)")
 
 
 PROGRAM = "import sys; from neuroexp.dataverse import main; main(sys.argv[2:], resolver=sys.argv[1])"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from neuroexp import display, engines, export, trained
+from neuroexp.command import command
 from neuroexp.decoder import Spec
 from neuroexp.engines import Predict
 from neuroexp.replay import report
@@ -23,6 +24,7 @@ USAGE = (
 OWN = ("chunk", "speed", "engine", "threads", "threshold", "input", "output", "seconds")
 
 
+@command
 def main() -> None:
     """Replay a recording through a run or an exported decoder; print, draw and write what was found and how late it was."""
     words = sys.argv[1:]
