@@ -7,6 +7,8 @@ import os
 import stat
 from pathlib import Path
 
+from neuroexp.shown import plain
+
 LONGEST_NAME = 240  # of a file with its folders, in a sentence
 KINDS = {
     stat.S_IFDIR: "a folder",
@@ -23,29 +25,13 @@ REASONS = {
 }
 
 
-def shown(text: object, longest: int = 80) -> str:
-    r"""Return text out of a file, or a file's name, as it may stand in a sentence and on a terminal.
-
-    What does not print (escape sequences, line breaks, marks without width, marks that turn the direction) becomes its
-    escape, such as `\x1b`; the middle of what is longer than `longest` characters becomes an ellipsis.
-    """
-    whole = str(text)
-    if len(whole) > 2 * longest:  # long enough to be shortened below
-        whole = whole[:longest] + " " + whole[-longest:]
-    safe = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in whole)
-    if len(safe) <= longest:
-        return safe
-    kept = (longest - 1) // 2
-    return f"{safe[:kept]}…{safe[-kept:]}"
-
-
 def existing(path: str | os.PathLike[str], missing: str = "") -> Path:
     """Return the path of a file that can be read, `~` expanded; `missing` is advice for when it is not there.
 
     Raises FileNotFoundError when there is none and ValueError when it cannot be read, each with one sentence. Nothing but
     a regular file is opened: a named pipe would wait for its writer, a device might never end.
     """
-    name = shown(path, LONGEST_NAME)
+    name = plain(path, LONGEST_NAME)
     advice = f"; {missing}" if missing else ""
     try:
         file = Path(path).expanduser()

@@ -41,7 +41,7 @@ ENVIRONMENT = re.compile(
 )
 RESOLVERS = {
     "oc.create", "oc.decode", "oc.deprecated", "oc.dict.keys", "oc.dict.values", "oc.env", "oc.select",
-    "hydra", "now", "python_version",
+    "hydra", "now", "python_version", "store",
 }  # fmt: skip
 LOG_FILE = re.compile(
     r"\$\{hydra[.:]runtime\.output_dir\}/(\$\{hydra\.job\.name\}|[\w-]+)\.log|hydra-\$\{hydra\.job\.name\}\.log"

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroexp import parser
-from neuroexp.foreign import LONGEST_NAME, existing, physical_bytes, shown
+from neuroexp.foreign import LONGEST_NAME, existing, physical_bytes
 from neuroexp.parser import Text, Unread, Value
+from neuroexp.shown import plain
 
 RATES_HZ = (1.0, 1e7)
 HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -33,7 +34,7 @@ class MatFile:
         """Check that the variables `keys` are there; `hints` say what a file is that has another variable instead."""
         for key in keys:
             if key not in self.contents:
-                found = [shown(name, 40) for name in sorted(self.names)]
+                found = [plain(name, 40) for name in sorted(self.names)]
                 more = f" and {len(found) - MOST_NAMES} more" if len(found) > MOST_NAMES else ""
                 listed = ", ".join(found[:MOST_NAMES]) or "nothing"
                 advice = "".join(f"; {hint}" for other, hint in hints.items() if other in self.names)
@@ -83,7 +84,7 @@ def load(path: str, wanted: Sequence[str], missing: str = "") -> MatFile:
     wrong with it.
     """
     file = existing(path, missing)
-    name = shown(file, LONGEST_NAME)
+    name = plain(file, LONGEST_NAME)
     size = file.stat().st_size
     if size > physical_bytes():
         raise ValueError(
@@ -98,7 +99,7 @@ def load(path: str, wanted: Sequence[str], missing: str = "") -> MatFile:
                 names, contents = process.parse(file, name, wanted)
     except OSError as error:  # a disk or a network that fails
         raise ValueError(f"{name} cannot be read: {error.strerror}") from None
-    return MatFile(name, shown(file.stem), sha256, tuple(n for n in names if not n.startswith("__")), contents)
+    return MatFile(name, plain(file.stem), sha256, tuple(n for n in names if not n.startswith("__")), contents)
 
 
 def single(values: NDArray[Any]) -> NDArray[np.float32]:
@@ -127,5 +128,5 @@ def _check(head: bytes, name: str) -> None:
     if head.startswith(HDF5) or head[124:128] in (b"\x00\x02IM", b"\x02\x00MI"):
         raise ValueError(f"{name}: MATLAB 7.3 (HDF5) is not read here; save it in MATLAB with save(..., '-v7')")
     if 0 not in head[:4] and head[124:128] not in (b"\x00\x01IM", b"\x01\x00MI"):
-        begins = shown(head[:20].decode("latin1"), 60)
+        begins = plain(head[:20].decode("latin1"), 60)
         raise ValueError(f"{name} is no MATLAB file (it begins with '{begins}'), valid are those of version 4 to 7.2")

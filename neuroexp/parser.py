@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroexp.foreign import physical_bytes, shown
+from neuroexp.foreign import physical_bytes
+from neuroexp.shown import plain
 
 PROGRAM = Path(__file__).with_name("matparse.py")
 OUT_OF_MEMORY = 12  # with which the program ends
@@ -164,7 +165,7 @@ class Parser:
         except subprocess.TimeoutExpired:  # it lives, and has said what makes no sense
             code = 0
         if not self.ready:
-            why = shown(self.broken, 200) or f"exit code {code}"
+            why = plain(self.broken, 200) or f"exit code {code}"
             return f"{name} cannot be read, for the process that parses it does not start: {why}"
         if self.late or code == -getattr(signal, "SIGXCPU", 0):
             return f"{name} is damaged: it is not parsed within {seconds:.0f} s, which is plenty for {_megabytes(size)}"
@@ -207,9 +208,9 @@ def started() -> Iterator[Parser]:
 def _refused(answer: dict[str, Any], name: str, size: int, memory: int) -> str:
     """Return the sentence for a file that the process has refused."""
     if "twice" in answer:
-        return f"{name} holds two variables named '{shown(answer['twice'])}', where one is valid"
+        return f"{name} holds two variables named '{plain(answer['twice'])}', where one is valid"
     if "too_much" in answer:
-        return f"{name} holds {shown(answer['too_much'])}, which no recording has: it is damaged, or of something else"
+        return f"{name} holds {plain(answer['too_much'])}, which no recording has: it is damaged, or of something else"
     if "memory" in answer:
         return (
             f"{name} takes more than {memory / 1e9:.1f} GB of memory, though it is a file of {_megabytes(size)}: it is "

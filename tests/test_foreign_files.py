@@ -26,9 +26,9 @@ from test_eng_readers import FIRST, drawn, write_rat, write_rhd, write_signature
 
 from benchmarks import fuzz, mutations
 from neuroexp import foreign, matfile, parser
-from neuroexp.foreign import shown
 from neuroexp.recording import Recording
 from neuroexp.recordings import demuse, hdsemg_simulated, intan, otb, signatures
+from neuroexp.shown import plain
 
 pytestmark = pytest.mark.usefixtures("one_parser")  # but for tests of the process itself
 EVIL = "\x1b[2Jred\x07\u202etxt\n\u200b\x9b"  # clears a terminal, rings, turns the direction, breaks the line
@@ -55,24 +55,6 @@ def refusal(read, *words, **how) -> str:
     assert said.isprintable()
     assert len(said) < 900
     return said
-
-
-# ---- text ---------------------------------------------------------------------------------------------------------------
-
-
-@given(text=st.text(st.characters(exclude_categories=()), max_size=400), longest=st.integers(10, 120))
-def test_foreign_text_is_shown_in_bounds_and_without_what_does_not_print(text, longest):
-    safe = shown(text, longest)
-    assert safe.isprintable()
-    assert len(safe) <= longest
-    safe.encode()  # no lone half of a surrogate pair
-    if text.isprintable() and len(text) <= longest:
-        assert safe == text
-
-
-def test_what_is_hidden_in_text_is_seen_and_both_its_ends():
-    assert shown(EVIL) == r"\x1b[2Jred\x07\u202etxt\n\u200b\x9b"
-    assert shown("a" * 10_000_000 + "b", 11) == "aaaaa…aaaab"
 
 
 # ---- paths --------------------------------------------------------------------------------------------------------------
@@ -608,10 +590,10 @@ def test_a_recording_of_an_evil_file_has_a_name_that_can_be_shown(short, tmp_pat
         (otb.read, write_otb(tmp_path / f"S2{EVIL}.mat", short)),
         (signatures.read, write_signatures(tmp_path / f"S3{EVIL}.mat")),
     ):
-        assert read(str(path)).name == shown(path.stem)
+        assert read(str(path)).name == plain(path.stem)
     session = intan.read(str(write_rat(tmp_path / f"Rat{EVIL}")))
-    assert session.name == shown(f"Rat{EVIL}")
-    assert session.read("pricking").name == f"{shown(f'Rat{EVIL}')} pricking"
+    assert session.name == plain(f"Rat{EVIL}")
+    assert session.read("pricking").name == f"{plain(f'Rat{EVIL}')} pricking"
 
 
 # ---- Intan --------------------------------------------------------------------------------------------------------------

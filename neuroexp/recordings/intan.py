@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from neuroexp.cuff import CLASSES, CONTACTS, GRID, RINGS, Session
-from neuroexp.foreign import LONGEST_NAME, existing, physical_bytes, shown
+from neuroexp.foreign import LONGEST_NAME, existing, physical_bytes
 from neuroexp.recording import Recording
+from neuroexp.shown import plain
 
 CHANNELS = RINGS * CONTACTS
 UNUSED = 8  # inputs at the end of a file of 64: two chips of 32, of which the cuff needs 56
@@ -73,7 +74,7 @@ def read(path: str | None, rate_hz: float = 30000, fill_channels: Sequence[int] 
     what to advise without a folder. Raises FileNotFoundError or ValueError, each with one sentence that names the file.
     """
     folder = _folder(path, missing)
-    name, fills = shown(folder.name), _fills(fill_channels)
+    name, fills = plain(folder.name), _fills(fill_channels)
     classes = {which: [_open(file) for file in _files(folder, which)] for which in CLASSES}
     for files in classes.values():
         _check(files, rate_hz)
@@ -120,7 +121,7 @@ def _folder(path: str | None, missing: str) -> Path:
     advice = f"; {missing}" if missing else ""
     if not path:
         raise FileNotFoundError(f"recording=intan needs a rat's folder{advice}")
-    name = shown(path, LONGEST_NAME)
+    name = plain(path, LONGEST_NAME)
     try:
         folder = Path(path).expanduser().resolve()
         if folder.is_dir():
@@ -137,15 +138,15 @@ def _files(folder: Path, name: str) -> list[Path]:
     folders = [entry for entry in _entries(folder) if entry.is_dir()]
     alike = [entry for entry in folders if entry.name.lower() == name]
     if len(alike) != 1:
-        found = ", ".join(shown(entry.name, 40) for entry in folders[:10]) or "none"
+        found = ", ".join(plain(entry.name, 40) for entry in folders[:10]) or "none"
         raise FileNotFoundError(
-            f"{shown(folder, LONGEST_NAME)} must hold one folder named {name.capitalize()}, it holds {len(alike)} "
+            f"{plain(folder, LONGEST_NAME)} must hold one folder named {name.capitalize()}, it holds {len(alike)} "
             f"(folders found: {found})"
         )
     # hidden files are not meant: macOS leaves ._1.rhd beside 1.rhd in archives
     files = [file for file in _entries(alike[0]) if file.suffix.lower() == ".rhd" and not file.name.startswith(".")]
     if not files:
-        raise FileNotFoundError(f"{shown(alike[0], LONGEST_NAME)} holds no .rhd file, each class needs at least one")
+        raise FileNotFoundError(f"{plain(alike[0], LONGEST_NAME)} holds no .rhd file, each class needs at least one")
     return files
 
 
@@ -153,12 +154,12 @@ def _entries(folder: Path) -> list[Path]:
     try:
         return sorted(folder.iterdir())
     except OSError as error:
-        raise ValueError(f"{shown(folder, LONGEST_NAME)} cannot be read: {error.strerror}") from None
+        raise ValueError(f"{plain(folder, LONGEST_NAME)} cannot be read: {error.strerror}") from None
 
 
 def _open(path: Path) -> _File:
     existing(path)
-    name, size = shown(path, LONGEST_NAME), path.stat().st_size
+    name, size = plain(path, LONGEST_NAME), path.stat().st_size
     with path.open("rb") as file:
         head = file.read(HEADER_BYTES)
     magic = int.from_bytes(head[:4], "little")
@@ -218,7 +219,7 @@ def _check_memory(folder: Path, classes: dict[str, list[_File]]) -> None:
         needed = sum(file.n_samples for file in files) * CHANNELS * 4
         if needed > physical_bytes():
             raise ValueError(
-                f"{shown(folder, LONGEST_NAME)}: {which} takes {needed / 1e9:.1f} GB of memory, this machine has "
+                f"{plain(folder, LONGEST_NAME)}: {which} takes {needed / 1e9:.1f} GB of memory, this machine has "
                 f"{physical_bytes() / 1e9:.1f} GB; leave files out of its folder"
             )
 
@@ -227,7 +228,7 @@ def _check(files: list[_File], rate_hz: float) -> None:
     for file in files[1:]:
         if file.rate_hz != files[0].rate_hz or len(file.channels) != len(files[0].channels):
             raise ValueError(
-                f"{file.name} has {len(file.channels)} channels at {file.rate_hz:g} Hz, {shown(files[0].path.name)} beside it "
+                f"{file.name} has {len(file.channels)} channels at {file.rate_hz:g} Hz, {plain(files[0].path.name)} beside it "
                 f"{len(files[0].channels)} at {files[0].rate_hz:g} Hz; the files of a class must agree"
             )
     if len(files[0].channels) not in (CHANNELS, CHANNELS + UNUSED):
@@ -245,7 +246,7 @@ def _check(files: list[_File], rate_hz: float) -> None:
 def _digest_all(folder: Path, files: list[Path], fills: dict[int, tuple[int, int]]) -> str:
     """Return the digest of all names and contents. Filled channels count: what is prepared from them is another matter."""
     total = hashlib.sha256(f"{fills}\n".encode() if fills else b"")
-    bar = tqdm(files, f"checking {shown(folder.name)}", unit="file", leave=False, disable=not sys.stderr.isatty())
+    bar = tqdm(files, f"checking {plain(folder.name)}", unit="file", leave=False, disable=not sys.stderr.isatty())
     for file in bar:
         status = file.stat()
         content = _digest(str(file), status.st_size, status.st_mtime_ns)
