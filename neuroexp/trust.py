@@ -11,15 +11,14 @@ import inspect
 import json
 import os
 import re
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from neuroexp import mistakes, typecheck
+from neuroexp import finder, mistakes, typecheck
 
-TYPED = "NEUROEXP_TYPED"  # in the environment: the words of this command line, for the jobs of every launcher
+TYPED, PLACE = "NEUROEXP_TYPED", "NEUROEXP_PLACE"  # in the environment: the words of this command line, and where
 
 OURS = {
     "neuroexp.datasets.eng.eng",
@@ -68,10 +67,10 @@ WORDS = {"_target_", "_args_", "_partial_", "_convert_"}  # those of Hydra that 
 
 
 def begin(words: Sequence[str]) -> None:
-    """Remember what was typed: only that can trust modules, and let modules of the working folder be imported."""
-    os.environ[TYPED] = json.dumps(list(words))
-    if trusted() and (here := str(Path.cwd())) not in sys.path:
-        sys.path.append(here)  # last: what lies here takes the place of no installed package
+    """Remember what was typed, and where: only that can trust modules, and have them found in the working folder."""
+    os.environ["PYTHONSAFEPATH"] = "1"  # no process of this launch imports what lies there by chance
+    os.environ |= {TYPED: json.dumps(list(words)), PLACE: str(Path.cwd())}
+    finder.install(os.environ[PLACE], trusted())
 
 
 def typed() -> list[str]:
@@ -230,6 +229,7 @@ def find(target: Any, trusted: Sequence[str] = ()) -> Callable[..., Any]:
 
 def _defined(target: str) -> Any:
     """Return what a dotted name leads to: modules first, then what they define."""
+    finder.install(os.environ.get(PLACE, ""), trusted())  # in whichever process of the launch this is
     parts = target.split(".")
     for length in range(len(parts) - 1, 0, -1):
         module = ".".join(parts[:length])
@@ -237,7 +237,9 @@ def _defined(target: str) -> Any:
             found: Any = importlib.import_module(module)
         except ModuleNotFoundError as error:
             if error.name != module and not module.startswith(f"{error.name}."):
-                raise ValueError(f"_target_={target}: {module} needs {error.name}, which is not installed") from None
+                raise ValueError(
+                    f"_target_={target}: {module} needs {error.name}, which is not installed, nor trusted if it is yours"
+                ) from None
             continue
         try:
             for part in parts[length:]:

@@ -86,7 +86,8 @@ OURS = {
         "trust",
     },
     "mistakes": {"usage"},
-    "trust": {"mistakes", "typecheck"},
+    "trust": {"finder", "mistakes", "typecheck"},
+    "finder": set(),
     "loader": {"trust"},
     "resolved": set(),
     "replay": {

@@ -424,6 +424,19 @@ GLOBALS = {
 }
 
 
+def traps(folder: Path) -> None:
+    """Leave modules that Python, the processes that it starts, Hydra or MLflow would find in the working folder."""
+    (folder / "hydra_plugins").mkdir()
+    names = ("hydra_plugins/evil", "yaml", "colorlog", "pathlib", "copyreg", "multiprocessing", "pickle", "boto3")
+    for name in names:
+        (folder / f"{name}.py").write_text(f"{LEAVE}\n")
+    (folder / "evil.dist-info").mkdir()
+    (folder / "evil.dist-info" / "METADATA").write_text("Name: evil\nVersion: 1\n")
+    (folder / "evil.dist-info" / "entry_points.txt").write_text(
+        "[mlflow.tracking_store]\nsqlite = hydra_plugins.evil:x\n"
+    )
+
+
 def test_no_command_runs_code_from_a_configuration(tmp_path, several):
     for group, texts in (("model", MODELS), ("experiment", GLOBALS)):
         (tmp_path / "mine" / group).mkdir(parents=True)
@@ -443,9 +456,7 @@ def test_no_command_runs_code_from_a_configuration(tmp_path, several):
         assert "is refused" in outcome.text or "trust" in outcome.text or "must be a number" in outcome.text, (
             outcome.out
         )
-    (tmp_path / "hydra_plugins").mkdir()
-    for name in ("hydra_plugins/evil", "yaml", "colorlog"):  # which Python would find in the working folder
-        (tmp_path / f"{name}.py").write_text(f"{LEAVE}\n")
+    traps(tmp_path)
     for module in ("neuroexp", "neuroexp.plan", "neuroexp.cost"):
         line = [sys.executable, "-m", module, "--config-dir", "mine", "model=git", *SMALL]
         found = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -469,6 +480,7 @@ def test_a_network_of_ones_own_needs_no_checkout_and_a_run_of_it_trust(neuroexp,
     (tmp_path / "mine" / "model").mkdir(parents=True)
     (tmp_path / "mine" / "model" / "own.yaml").write_text("_target_: own_networks.Own\nwidth: 16\n")
     (tmp_path / "own_networks.py").write_text(OWN)
+    traps(tmp_path)
     words = ("--config-dir", "mine", "window=20", "step=50", "trusted=[own_networks]")
     done = neuroexp(*words, "-m", "model=own,mldcnn", *SMALL)
     assert done.code == 0, done.out
@@ -493,6 +505,7 @@ def test_a_network_of_ones_own_needs_no_checkout_and_a_run_of_it_trust(neuroexp,
         found = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         assert (found.returncode == 0) == (not says), found.stderr
         assert says in found.stderr
+    assert not (tmp_path / RAN).exists()
 
 
 def test_a_job_trusts_what_was_typed(monkeypatch):
