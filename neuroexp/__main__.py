@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -28,6 +29,8 @@ def main() -> None:
         trust.begin(sys.argv[1:])
     except ValueError as error:
         sys.exit(str(error))
+    if get_args_parser().parse_known_args(sys.argv[1:])[0].experimental_rerun is not None:
+        sys.exit("--experimental-rerun reads a pickle, which can hold any code: type the words of that launch again")
     loader.install()
     code = 0
     wanted = "HYDRA_FULL_ERROR" in os.environ

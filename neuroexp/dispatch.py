@@ -14,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from neuroexp import budget, display, launch, provenance, trust
+from neuroexp import bounds, budget, display, launch, provenance, trust
 from neuroexp.job import Job, Result, quiet, run, sentence
 from neuroexp.worker import Worker
 
@@ -160,6 +160,7 @@ def describe(cfg: DictConfig) -> Job:
     assert isinstance(config, dict)
     trusted = trust.check_trust(config["trusted"])
     trust.check_names(config, trusted)
+    bounds.check_places(config, hydra_config.runtime.cwd, hydra_config.runtime.output_dir)
     choices = hydra_config.runtime.choices
     shown = {
         name: choices[name] for name in ("dataset", "recording", "model", "split", "label", "trainer", "optimizer")

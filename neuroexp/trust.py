@@ -56,12 +56,15 @@ FIXED: dict[str, dict[str, tuple[Any, ...]]] = {
     "pytorch_lightning.Trainer": {
         "logger": (False, None),
         "strategy": ("auto",),
+        "num_nodes": (1,),
         "plugins": (None,),
         "profiler": (None, "simple", "advanced"),
         "model_registry": (None,),
     },
     f"{CALLBACKS}.ModelCheckpoint": {"dirpath": (None,)},
 }
+# one at a time: for more Lightning would start this command again, once for each
+DEVICES = re.compile(r"1|\[\d+\]")
 FILENAME = re.compile(r"[\w{}=:.-]*")  # of a checkpoint: in the folder of its cell
 WORDS = {"_target_", "_args_", "_partial_", "_convert_"}  # those of Hydra that mean something here
 
@@ -76,6 +79,12 @@ def begin(words: Sequence[str]) -> None:
 def typed() -> list[str]:
     """Return the words of this command line."""
     return [str(word) for word in json.loads(os.environ.get(TYPED, "[]"))]
+
+
+def is_typed(path: str) -> bool:
+    """Return whether a key of the configuration, or one above it, was typed."""
+    keys = [word.lstrip("+").partition("=")[0] for word in typed() if "=" in word]
+    return any(path == key or path.startswith(f"{key}.") for key in keys)
 
 
 def trusted(words: Iterable[str] | None = None) -> tuple[str, ...]:
@@ -174,16 +183,28 @@ def _bound(node: Mapping[str, Any], trusted: Sequence[str], where: str) -> Calla
         raise ValueError(f"{where}.{unknown[0]} says nothing here: {', '.join(sorted(WORDS))} do")
     if not isinstance(args, list):
         raise ValueError(f"{where}._args_ must be a list")
+    if args and target in OURS:
+        raise ValueError(f"{where}._args_ says nothing here: settings of {target} have names")
     bound = _arguments(found, args, values, where)
     for name, valid in FIXED.get(target, {}).items():
         if name in bound and not any(bound[name] is value or bound[name] == value for value in valid):
             shown = " or ".join("null" if value is None else str(value).lower() for value in valid)
             raise ValueError(f"{where}.{name}={bound[name]} is refused: it must be {shown}")
+    if target == "pytorch_lightning.Trainer":
+        _check_trainer(bound, where)
     filename = bound.get("filename") if target == f"{CALLBACKS}.ModelCheckpoint" else None
     if filename is not None and (not FILENAME.fullmatch(str(filename)) or ".." in str(filename)):
         raise ValueError(f"{where}.filename={filename} is no plain name of a file: it lies in the folder of its cell")
     typecheck.check(found, bound, where)
     return found
+
+
+def _check_trainer(bound: Mapping[str, Any], where: str) -> None:
+    devices, folder = bound.get("devices", 1), str(bound.get("default_root_dir"))
+    if not DEVICES.fullmatch(str(devices)):
+        raise ValueError(f"{where}.devices={devices} is refused: a job trains on one, 1 or [NUMBER]")
+    if "://" in folder or "::" in folder:  # which fsspec would load a driver for, and connect to
+        raise ValueError(f"{where}.default_root_dir={folder} is no folder of this machine")
 
 
 def _arguments(found: Callable[..., Any], args: list[Any], values: Mapping[str, Any], where: str) -> Mapping[str, Any]:
@@ -288,13 +309,17 @@ def _is_listed(target: Any, trusted: Sequence[str]) -> bool:
 
 def _refusal(target: Any) -> str:
     shown = " ".join(repr(target).strip("'\"").split())[:200]
-    advice = ""
-    if isinstance(target, str) and re.fullmatch(r"\w+(\.\w+)+", target):
-        advice = f"; if it is code of yours, type 'trusted=[{target.rpartition('.')[0]}]' on this command line"
     return (
         f"_target_={shown} is refused: a configuration may name neuroexp's own readers, networks, tasks, splits and labels, "
-        f"layers of torch.nn, torch.optim, and Lightning's Trainer and callbacks{advice}"
+        f"layers of torch.nn, torch.optim, and Lightning's Trainer and callbacks{advice(target)}"
     )
+
+
+def advice(target: Any) -> str:
+    """Return how to allow a callable, in words that follow a refusal; nothing for what is no name."""
+    if not isinstance(target, str) or not re.fullmatch(r"\w+(\.\w+)+", target):
+        return ""
+    return f"; if it is code of yours, type 'trusted=[{target.rpartition('.')[0]}]' on this command line"
 
 
 def inside(name: str, modules: Sequence[str]) -> bool:

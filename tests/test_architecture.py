@@ -71,7 +71,7 @@ OURS = {
     "recordings": {"recording", "recordings", "cuff", "signals", "matfile"},
     "datasets": {"recording", "cuff", "preparation", "signals", "segments", "splits", "fold"},
     "tasks": {"scores", "plots"},
-    "dispatch": {"budget", "display", "job", "launch", "provenance", "tracking", "trust", "worker"},
+    "dispatch": {"bounds", "budget", "display", "job", "launch", "provenance", "tracking", "trust", "worker"},
     "plan": {
         "dispatch",
         "display",
@@ -88,7 +88,8 @@ OURS = {
     "mistakes": {"usage"},
     "trust": {"finder", "mistakes", "typecheck"},
     "finder": set(),
-    "loader": {"trust"},
+    "loader": {"bounds", "trust"},
+    "bounds": {"trust"},
     "resolved": set(),
     "replay": {
         "replay",
@@ -159,7 +160,18 @@ OURS = {
 # library -> the only places that know it
 LIBRARIES = {
     "hydra": {"__main__", "cost", "dispatch", "plan", "launch", "loader", "mistakes"},
-    "omegaconf": {"__main__", "cost", "dispatch", "launch", "loader", "plan", "mistakes", "replay", "trained"},
+    "omegaconf": {
+        "__main__",
+        "bounds",
+        "cost",
+        "dispatch",
+        "launch",
+        "loader",
+        "plan",
+        "mistakes",
+        "replay",
+        "trained",
+    },
     "mlflow": {"tracking", "recorded", "served"},
     "pytorch_lightning": {"training", "fold", "tasks", "callbacks"},
     "matplotlib": {"plots", "replay", "tasks"},
