@@ -30,7 +30,9 @@ def main() -> None:
     except ValueError as error:
         sys.exit(str(error))
     if get_args_parser().parse_known_args(sys.argv[1:])[0].experimental_rerun is not None:
-        sys.exit("--experimental-rerun reads a pickle, which can hold any code: type the words of that launch again")
+        why = "--experimental-rerun reads a pickle, which can hold any code: type the words of that launch again"
+        print(why, file=sys.stderr)
+        sys.exit(1)
     loader.install()
     code = 0
     wanted = "HYDRA_FULL_ERROR" in os.environ
