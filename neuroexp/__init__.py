@@ -1,15 +1,24 @@
 """neuroexp: experiments on decoding the peripheral nervous system (Hydra, PyTorch Lightning, MLflow)."""
 
+import os
 import sys
-from pathlib import Path
 from types import TracebackType
 
 __version__ = "0.1.0"
 
+_TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120 - see below
+_COMMAND = sys.argv[:1] == ["-m"]  # `python -m neuroexp...`, and nobody's notebook
+if _COMMAND:
+    # Python would import from the working folder first, whatever lies there: until this is undone nothing is imported that
+    # Python has not loaded already. The processes that a command starts do not look there either.
+    if not sys.flags.safe_path and sys.path[0] != _TOP:
+        del sys.path[0]
+    os.environ["PYTHONSAFEPATH"] = "1"
+
 # In a wheel the configuration lies in neuroexp/conf; in a checkout it lies at the top, beside this package. Adding the
 # top to the package's search path makes `pkg://neuroexp.conf` find it in both.
-if not (Path(__file__).parent / "conf").is_dir():
-    __path__.append(str(Path(__file__).parent.parent))
+if not os.path.isdir(os.path.join(_TOP, "neuroexp", "conf")):  # noqa: PTH112, PTH118 - as above
+    __path__.append(_TOP)
 
 
 def _end(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -20,8 +29,5 @@ def _end(kind: type[BaseException], error: BaseException, trace: TracebackType |
         sys.__excepthook__(kind, error, trace)
 
 
-if sys.argv[:1] == ["-m"]:  # a command, `python -m neuroexp...`, and nobody's notebook
+if _COMMAND:
     sys.excepthook = _end
-    # Python would import from the working folder first, whatever lies there; `trusted=[...]` puts it back, last
-    if not sys.flags.safe_path and Path(sys.path[0]) != Path(__file__).parent.parent:
-        del sys.path[0]

@@ -17,7 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from neuroexp import budget, display, launch, places, provenance, reach, sources, trust
+from neuroexp import bounds, budget, display, launch, places, provenance, reach, sources, trust
 from neuroexp.job import Job, Result, quiet, run, sentence
 from neuroexp.shown import plain
 from neuroexp.worker import Worker
@@ -171,10 +171,10 @@ def describe(cfg: DictConfig) -> Job:
     Raises ValueError when it names a callable that it may not name, or trusts a module that was not typed.
     """
     hydra_config = HydraConfig.get()
-    config = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(config, dict)
+    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     trusted = trust.check_trust(config["trusted"])
     trust.check_names(config, trusted)
+    bounds.check_places(config, hydra_config.runtime.cwd, hydra_config.runtime.output_dir)
     choices = hydra_config.runtime.choices
     shown = {
         name: choices[name] for name in ("dataset", "recording", "model", "split", "label", "trainer", "optimizer")
@@ -185,7 +185,7 @@ def describe(cfg: DictConfig) -> Job:
     shown = typed() | shown
     sweeping = hydra_config.mode == RunMode.MULTIRUN
     return Job(
-        config=config,  # type: ignore[arg-type]
+        config=config,
         number=hydra_config.job.num if sweeping else 0,
         name=title(cfg),
         launch=launch.name(),

@@ -12,8 +12,9 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.errors import ConfigCompositionException
 from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.basecontainer import BaseContainer
+from yaml import YAMLError
 
-from neuroexp import trust
+from neuroexp import bounds, trust
 
 CALLABLES = {
     "neuroexp.launch.Launch",
@@ -26,7 +27,8 @@ CALLABLES = {
     "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher",
     "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher",
 }
-ACTED_ON = ("callbacks", "launcher", "sweeper", "job.env_set")  # built, or set, by Hydra
+# what Hydra builds, sets or names files after
+ACTED_ON = ("callbacks", "launcher", "sweeper", "job.env_set", "job.name", "output_subdir")
 # what a file may say of a launcher; a launcher's other settings are commands, modules and addresses
 LAUNCHER = re.compile(
     r"_target_|n_jobs|backend|prefer|require|verbose|timeout|batch_size|max_nbytes|mmap_mode|submitit_folder|timeout_min"
@@ -37,7 +39,7 @@ LAUNCHER = re.compile(
 DISPATCH = re.compile(r"all|\d+|(\d+\*)?n_jobs")  # joblib evaluates this one
 ENVIRONMENT = re.compile(
     r"(OMP|MKL|OPENBLAS|NUMEXPR)_NUM_THREADS|OMP_(PLACES|PROC_BIND)|KMP_(AFFINITY|BLOCKTIME)|CUDA_VISIBLE_DEVICES"
-    r"|CUBLAS_WORKSPACE_CONFIG|NEUROEXP_(DATA|CACHE)|MLFLOW_TRACKING_URI"
+    r"|CUBLAS_WORKSPACE_CONFIG"
 )
 RESOLVERS = {
     "oc.create", "oc.decode", "oc.deprecated", "oc.dict.keys", "oc.dict.values", "oc.env", "oc.select",
@@ -59,11 +61,13 @@ class Loader(ConfigLoaderImpl):
         """Return the composed configuration, of which Hydra's own node is checked and free of interpolations."""
         for name in set(BaseContainer._resolvers) - RESOLVERS:  # a plugin's may import what it is given the name of
             OmegaConf.clear_resolver(name)
-        config = super().load_configuration(config_name, overrides, *args, **kwargs)
         try:
+            config = super().load_configuration(config_name, overrides, *args, **kwargs)
             check(config, overrides)
-        except ValueError as error:
-            raise ConfigCompositionException(str(error)) from None
+        except (ValueError, YAMLError, RecursionError) as error:  # no YAML, or tags that build objects
+            raise ConfigCompositionException(" ".join(str(error).split())) from None
+        except KeyError as error:
+            raise ConfigCompositionException(f"hydra.job.env_copy names {error}, which is not set") from None
         return config
 
     def _process_config_searchpath(self, config_name: str | None, parsed_overrides: Any, repo: Any) -> None:
@@ -104,6 +108,9 @@ def check(config: DictConfig, overrides: Sequence[str]) -> None:
     for kind in ("hydra", "task"):
         if foreign := [word for word in node.overrides[kind] if word not in overrides]:
             raise ValueError(f"hydra.overrides.{kind} holds {foreign[0]}, which was not typed")
+    if not OmegaConf.is_missing(node.runtime, "output_dir"):  # else a log could be named before Hydra knows better
+        raise ValueError("hydra.runtime.output_dir is Hydra's to say: hydra.run.dir is the folder of a run")
+    bounds.check_folders(config)
     for name in ACTED_ON:
         parent, _, key = f"hydra.{name}".rpartition(".")
         plain = _resolved(OmegaConf.select(config, f"hydra.{name}"), f"hydra.{name}")
@@ -111,16 +118,17 @@ def check(config: DictConfig, overrides: Sequence[str]) -> None:
         owner = OmegaConf.select(config, parent)
         with flag_override(owner, ["struct", "readonly"], [False, False]):
             owner[key] = plain
-        CHECKS[name](plain)
+        if name in ("launcher", "sweeper") and not (isinstance(plain, Mapping) and "_target_" in plain):
+            raise ValueError(f"hydra.{name} names no {name}: choose one with hydra/{name}=NAME")
+        CHECKS[name](plain, f"hydra.{name}")
+    if folder := node.launcher.get("submitit_folder"):
+        bounds.check_inside("hydra.launcher.submitit_folder", folder, node.sweep.dir)
     for name in ("job_logging", "hydra_logging"):
         _check_logging(OmegaConf.to_container(node[name], resolve=False), f"hydra.{name}")
-    for name, value in (("job.name", node.job.name), ("output_subdir", node.output_subdir)):
-        if value is not None and (not PLAIN.fullmatch(str(value)) or ".." in str(value)):
-            raise ValueError(f"hydra.{name}={value} is no plain name")
 
 
 def _resolved(node: Any, where: str) -> Any:
-    """Return a node as plain values; raises ValueError for one that would be resolved a second time."""
+    """Return a node as plain values; raises ValueError for one that would be resolved a second time, to something else."""
     plain = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
     for path, value in _leaves(plain, where):
         if isinstance(value, str) and ("${" in value or not value.isprintable()):
@@ -139,35 +147,38 @@ def _leaves(node: Any, where: str) -> Iterator[tuple[str, Any]]:
 
 
 def _check_callables(plain: Any, where: str) -> None:
-    for path, value in _leaves(plain, where):
-        name = path.rpartition(".")[2]
-        if name == "_target_" and not (
-            value in CALLABLES or (isinstance(value, str) and trust.inside(value, trust.trusted()))
-        ):
-            module = str(value).rpartition(".")[0]
+    if isinstance(plain, list):
+        plain = dict(enumerate(plain))
+    if not isinstance(plain, Mapping):
+        return
+    if "_target_" in plain:
+        target = plain["_target_"]
+        if not (isinstance(target, str) and (target in CALLABLES or trust.inside(target, trust.trusted()))):
             raise ValueError(
-                f"{path}={value} is refused: launchers, sweepers and callbacks are Hydra's and neuroexp's own; "
-                f"type 'trusted=[{module}]' on this command line if that code may run"
+                f"{where}._target_={target} is refused: launchers, sweepers and callbacks are Hydra's and neuroexp's own"
+                f"{trust.advice(target)}"
             )
+    for name, value in plain.items():
         if name in ("_args_", "_recursive_"):
-            raise ValueError(f"{path} says nothing here")
-
-
-def _is_typed(path: str) -> bool:
-    keys = [word.lstrip("+~").partition("=")[0] for word in trust.typed() if "=" in word]
-    return any(path == key or path.startswith(f"{key}.") for key in keys)
+            raise ValueError(f"{where}.{name} says nothing here")
+        _check_callables(value, f"{where}.{name}")
 
 
 def _only_typed(path: str, value: Any) -> None:
-    if value not in (None, [], {}) and not _is_typed(path):
+    if value not in (None, [], {}) and not trust.is_typed(path):
         raise ValueError(
             f"a configuration file sets {path}, which can run other programs: type {path}=... if you want it"
         )
 
 
-def _check_launcher(plain: Any) -> None:
-    for path, value in _leaves(plain, "hydra.launcher"):
-        key = path.removeprefix("hydra.launcher.")
+def _check_name(plain: Any, where: str) -> None:
+    if plain is not None and (not PLAIN.fullmatch(str(plain)) or ".." in str(plain)):
+        raise ValueError(f"{where}={plain} is no plain name")
+
+
+def _check_launcher(plain: Any, where: str) -> None:
+    for path, value in _leaves(plain, where):
+        key = path.removeprefix(f"{where}.")
         if key == "pre_dispatch":
             if not DISPATCH.fullmatch(str(value).replace(" ", "")):
                 raise ValueError(f"{path}={value} must be all, a number, or a multiple of n_jobs such as 2*n_jobs")
@@ -175,16 +186,16 @@ def _check_launcher(plain: Any) -> None:
             _only_typed(path, value)
 
 
-def _check_sweeper(plain: Any) -> None:
+def _check_sweeper(plain: Any, where: str) -> None:
     params = plain.get("params") if isinstance(plain, Mapping) else None
     for key in params or {}:
         if re.match(r"[+~]*(hydra\b|trusted\b)", str(key)):
-            raise ValueError(f"hydra.sweeper.params sets {key}, which is typed and never swept")
+            raise ValueError(f"{where}.params sets {key}, which is typed and never swept")
 
 
-def _check_environment(plain: Any) -> None:
-    for path, value in _leaves(plain, "hydra.job.env_set"):
-        if not ENVIRONMENT.fullmatch(path.removeprefix("hydra.job.env_set.")):
+def _check_environment(plain: Any, where: str) -> None:
+    for path, value in _leaves(plain, where):
+        if not ENVIRONMENT.fullmatch(path.removeprefix(f"{where}.")):
             _only_typed(path, value)
 
 
@@ -221,9 +232,11 @@ def _check_logging(node: Any, where: str) -> None:
             )
 
 
-CHECKS: dict[str, Callable[[Any], None]] = {
-    "callbacks": lambda plain: None,
+CHECKS: dict[str, Callable[[Any, str], None]] = {
+    "callbacks": lambda plain, where: None,
     "launcher": _check_launcher,
     "sweeper": _check_sweeper,
     "job.env_set": _check_environment,
+    "job.name": _check_name,
+    "output_subdir": _check_name,
 }

@@ -89,6 +89,8 @@ def ask(words: Sequence[str], usage: str, own: Sequence[str] = (), free: bool = 
     found = recorded.read(uri, pairs["run_id"])
     config = runfiles.configuration(found["config.yaml"], found["name"])
     _check(settings, config, own, free)
+    # what a run says of places is another machine's, or a stranger's: here is written where this user has it
+    config["cache"] = os.environ.get("NEUROEXP_CACHE", f"{places.here()}/outputs/cache")
     config = resolved.merged(config, changes)
     for group in ("dataset", "task"):  # a run records values, and a change of one must reach where it is used
         config[group] = config[group] | {name: config[name] for name in set(config[group]) & set(config)}

@@ -11,15 +11,14 @@ import inspect
 import json
 import os
 import re
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from neuroexp import mistakes, typecheck
+from neuroexp import finder, mistakes, typecheck
 
-TYPED = "NEUROEXP_TYPED"  # in the environment: the words of this command line, for the jobs of every launcher
+TYPED, PLACE = "NEUROEXP_TYPED", "NEUROEXP_PLACE"  # in the environment: the words of this command line, and where
 
 OURS = {
     "neuroexp.datasets.eng.eng",
@@ -57,26 +56,35 @@ FIXED: dict[str, dict[str, tuple[Any, ...]]] = {
     "pytorch_lightning.Trainer": {
         "logger": (False, None),
         "strategy": ("auto",),
+        "num_nodes": (1,),
         "plugins": (None,),
         "profiler": (None, "simple", "advanced"),
         "model_registry": (None,),
     },
     f"{CALLBACKS}.ModelCheckpoint": {"dirpath": (None,)},
 }
+# one at a time: for more Lightning would start this command again, once for each
+DEVICES = re.compile(r"1|\[\d+\]")
 FILENAME = re.compile(r"[\w{}=:.-]*")  # of a checkpoint: in the folder of its cell
 WORDS = {"_target_", "_args_", "_partial_", "_convert_"}  # those of Hydra that mean something here
 
 
 def begin(words: Sequence[str]) -> None:
-    """Remember what was typed: only that can trust modules, and let modules of the working folder be imported."""
-    os.environ[TYPED] = json.dumps(list(words))
-    if trusted() and (here := str(Path.cwd())) not in sys.path:
-        sys.path.append(here)  # last: what lies here takes the place of no installed package
+    """Remember what was typed, and where: only that can trust modules, and have them found in the working folder."""
+    os.environ["PYTHONSAFEPATH"] = "1"  # no process of this launch imports what lies there by chance
+    os.environ |= {TYPED: json.dumps(list(words)), PLACE: str(Path.cwd())}
+    finder.install(os.environ[PLACE], trusted())
 
 
 def typed() -> list[str]:
     """Return the words of this command line."""
     return [str(word) for word in json.loads(os.environ.get(TYPED, "[]"))]
+
+
+def is_typed(path: str) -> bool:
+    """Return whether a key of the configuration, or one above it, was typed."""
+    keys = [word.lstrip("+").partition("=")[0] for word in typed() if "=" in word]
+    return any(path == key or path.startswith(f"{key}.") for key in keys)
 
 
 def trusted(words: Iterable[str] | None = None) -> tuple[str, ...]:
@@ -175,16 +183,28 @@ def _bound(node: Mapping[str, Any], trusted: Sequence[str], where: str) -> Calla
         raise ValueError(f"{where}.{unknown[0]} says nothing here: {', '.join(sorted(WORDS))} do")
     if not isinstance(args, list):
         raise ValueError(f"{where}._args_ must be a list")
+    if args and target in OURS:
+        raise ValueError(f"{where}._args_ says nothing here: settings of {target} have names")
     bound = _arguments(found, args, values, where)
     for name, valid in FIXED.get(target, {}).items():
         if name in bound and not any(bound[name] is value or bound[name] == value for value in valid):
             shown = " or ".join("null" if value is None else str(value).lower() for value in valid)
             raise ValueError(f"{where}.{name}={bound[name]} is refused: it must be {shown}")
+    if target == "pytorch_lightning.Trainer":
+        _check_trainer(bound, where)
     filename = bound.get("filename") if target == f"{CALLBACKS}.ModelCheckpoint" else None
     if filename is not None and (not FILENAME.fullmatch(str(filename)) or ".." in str(filename)):
         raise ValueError(f"{where}.filename={filename} is no plain name of a file: it lies in the folder of its cell")
     typecheck.check(found, bound, where)
     return found
+
+
+def _check_trainer(bound: Mapping[str, Any], where: str) -> None:
+    devices, folder = bound.get("devices", 1), str(bound.get("default_root_dir"))
+    if not DEVICES.fullmatch(str(devices)):
+        raise ValueError(f"{where}.devices={devices} is refused: a job trains on one, 1 or [NUMBER]")
+    if "://" in folder or "::" in folder:  # which fsspec would load a driver for, and connect to
+        raise ValueError(f"{where}.default_root_dir={folder} is no folder of this machine")
 
 
 def _arguments(found: Callable[..., Any], args: list[Any], values: Mapping[str, Any], where: str) -> Mapping[str, Any]:
@@ -230,6 +250,7 @@ def find(target: Any, trusted: Sequence[str] = ()) -> Callable[..., Any]:
 
 def _defined(target: str) -> Any:
     """Return what a dotted name leads to: modules first, then what they define."""
+    finder.install(os.environ.get(PLACE, ""), trusted())  # in whichever process of the launch this is
     parts = target.split(".")
     for length in range(len(parts) - 1, 0, -1):
         module = ".".join(parts[:length])
@@ -237,7 +258,9 @@ def _defined(target: str) -> Any:
             found: Any = importlib.import_module(module)
         except ModuleNotFoundError as error:
             if error.name != module and not module.startswith(f"{error.name}."):
-                raise ValueError(f"_target_={target}: {module} needs {error.name}, which is not installed") from None
+                raise ValueError(
+                    f"_target_={target}: {module} needs {error.name}, which is not installed, nor trusted if it is yours"
+                ) from None
             continue
         try:
             for part in parts[length:]:
@@ -286,13 +309,17 @@ def _is_listed(target: Any, trusted: Sequence[str]) -> bool:
 
 def _refusal(target: Any) -> str:
     shown = " ".join(repr(target).strip("'\"").split())[:200]
-    advice = ""
-    if isinstance(target, str) and re.fullmatch(r"\w+(\.\w+)+", target):
-        advice = f"; if it is code of yours, type 'trusted=[{target.rpartition('.')[0]}]' on this command line"
     return (
         f"_target_={shown} is refused: a configuration may name neuroexp's own readers, networks, tasks, splits and labels, "
-        f"layers of torch.nn, torch.optim, and Lightning's Trainer and callbacks{advice}"
+        f"layers of torch.nn, torch.optim, and Lightning's Trainer and callbacks{advice(target)}"
     )
+
+
+def advice(target: Any) -> str:
+    """Return how to allow a callable, in words that follow a refusal; nothing for what is no name."""
+    if not isinstance(target, str) or not re.fullmatch(r"\w+(\.\w+)+", target):
+        return ""
+    return f"; if it is code of yours, type 'trusted=[{target.rpartition('.')[0]}]' on this command line"
 
 
 def inside(name: str, modules: Sequence[str]) -> bool:

@@ -104,6 +104,7 @@ OURS = {
     "datasets": {"agreement", "cuff", "fold", "preparation", "recording", "segments", "signals", "splits"},
     "tasks": {"agreement", "plots", "scores"},
     "dispatch": {
+        "bounds",
         "budget",
         "display",
         "job",
@@ -134,8 +135,10 @@ OURS = {
         "trust",
     },
     "mistakes": {"usage"},
-    "trust": {"mistakes", "typecheck"},
-    "loader": {"trust"},
+    "trust": {"finder", "mistakes", "typecheck"},
+    "finder": set(),
+    "loader": {"bounds", "trust"},
+    "bounds": {"places", "trust"},
     "resolved": set(),
     "replay": {
         "agreement",
@@ -239,7 +242,18 @@ OURS = {
 # library -> the only places that know it
 LIBRARIES = {
     "hydra": {"__main__", "cost", "dispatch", "flags", "launch", "loader", "mistakes", "plan"},
-    "omegaconf": {"__main__", "cost", "dispatch", "launch", "loader", "mistakes", "plan", "replay", "trained"},
+    "omegaconf": {
+        "__main__",
+        "bounds",
+        "cost",
+        "dispatch",
+        "launch",
+        "loader",
+        "mistakes",
+        "plan",
+        "replay",
+        "trained",
+    },
     "mlflow": {"served", "tracking"},
     "pytorch_lightning": {"callbacks", "checkpoints", "fold", "tasks", "training"},
     "matplotlib": {"plots", "replay", "tasks"},

@@ -3,6 +3,7 @@
 import inspect
 import json
 import os
+import re
 import subprocess
 import sys
 import types
@@ -16,7 +17,7 @@ from hydra import compose, initialize_config_module
 from hydra.errors import HydraException
 from hypothesis import given
 from hypothesis import strategies as st
-from omegaconf import OmegaConf
+from omegaconf import OmegaConf, open_dict
 
 from neuroexp import launch, loader, mistakes, plan, trust
 from neuroexp.models.mldcnn import MLDCNN
@@ -226,6 +227,12 @@ def test_what_is_listed_may_not_write_load_or_start_elsewhere():
         (trainer | {"strategy": "ddp"}, "strategy=ddp is refused"),
         (trainer | {"plugins": ["x"]}, "plugins=.* is refused"),
         (trainer | {"model_registry": "me/mine"}, "model_registry=me/mine is refused"),
+        (trainer | {"num_nodes": 2}, "num_nodes=2 is refused: it must be 1"),
+        (trainer | {"devices": 2}, "devices=2 is refused: a job trains on one"),
+        (trainer | {"devices": "auto"}, "devices=auto is refused"),
+        (trainer | {"default_root_dir": "sftp://host/x"}, "is no folder of this machine"),
+        (trainer | {"default_root_dir": "simplecache::file:x"}, "is no folder of this machine"),
+        ({"_target_": "neuroexp.datasets.eng.eng", "_args_": [1]}, "settings of neuroexp.datasets.eng.eng have names"),
         (trainer | {"max_epoks": 3}, "max_epoks is no setting of Trainer: did you mean max_epochs"),
         (trainer | {"_recursive_": False}, "_recursive_ says nothing here"),
     ):
@@ -312,6 +319,20 @@ HYDRAS = {
     "hydra: {job: {env_set: {NEUROEXP_TYPED: x}}}": "a configuration file sets hydra.job.env_set.NEUROEXP_TYPED",
     "hydra: {job: {env_copy: [HOME]}}": "a configuration file sets hydra.job.env_set.HOME",
     "hydra: {job: {name: ../../x}}": "hydra.job.name=../../x is no plain name",
+    "hydra: {callbacks: {x: {_target_: [os.system]}}}": r"hydra.callbacks.x._target_=['os.system'] is refused",
+    "hydra: {launcher: null}": "hydra.launcher names no launcher",
+    "hydra: {job: {env_set: {MLFLOW_TRACKING_URI: x}}}": "sets hydra.job.env_set.MLFLOW_TRACKING_URI",
+    "hydra: {job: {env_copy: [NOT_SET]}}": "hydra.job.env_copy names 'NOT_SET', which is not set",
+    "hydra: {runtime: {output_dir: 'ext://antigravity/'}}": "hydra.runtime.output_dir is Hydra's to say",
+    "hydra: {run: {dir: /tmp/x}}": "a configuration file sets hydra.run.dir=/tmp/x, and it may only have results",
+    "hydra: {run: {dir: outputs/../x}}": "sets hydra.run.dir=outputs/../x",
+    "hydra: {run: {dir: 'outputs/${oc.select:hydra.runtime.output_dir,x}'}}": "sets hydra.run.dir=",
+    "hydra: {run: '${oc.create:\"{dir: outputs}\"}'}": "str is not a subclass of RunDir",
+    "hydra: {sweep: {dir: /tmp/x}}": "sets hydra.sweep.dir=/tmp/x",
+    "hydra: {sweep: {subdir: '${hydra.job.override_dirname}'}}": "sets hydra.sweep.subdir=",
+    "output: /tmp/x": "sets output=/tmp/x",
+    "x: !!python/object/apply:os.system ['touch RAN']": "could not determine a constructor for the tag",
+    "seed: 1\nseed: 2": "found duplicate key seed",
     "hydra: {output_subdir: ../../x}": "hydra.output_subdir=../../x is no plain name",
     "hydra: {job_logging: {formatters: {x: {(): os.system, command: touch RAN}}}}": "is refused: a log goes to the terminal",
     "hydra: {job_logging: {handlers: {x: {class: mine.Handler}}}}": "handlers.x.class=mine.Handler is refused",
@@ -332,6 +353,51 @@ def test_hydras_own_node_is_checked_before_hydra_acts_on_it(tmp_path, text):
     said = mistakes.sentence(caught.value)
     assert any(words in said for words in HYDRAS[text].split("|")), said
     assert not (tmp_path / RAN).exists()
+
+
+def test_a_value_that_is_checked_is_the_value_that_is_used(tmp_path):
+    late = "${oc.select:hydra.runtime.output_dir,x}"  # known only once a job has begun
+    node = composed(tmp_path, f"hydra: {{job: {{name: '{late}'}}, output_subdir: '{late}'}}").hydra
+    with open_dict(node):
+        node.runtime.output_dir = "/etc"
+    assert (node.job.name, node.output_subdir) == ("x", "x")
+
+
+WRITTEN = {
+    "cache: /tmp/x": "cache=/tmp/x",
+    "cache: '${hydra:runtime.cwd}/outputs/../x'": "cache=/",
+    "trainer: {default_root_dir: /tmp/x}": "trainer.default_root_dir=/tmp/x",
+    "tracking: {ledger: elsewhere}": "tracking.ledger=elsewhere",
+    "tracking: {artifacts: /tmp/x}": "tracking.artifacts=/tmp/x",
+    "tracking: {uri: sqlite:////tmp/x.db}": "tracking.uri=sqlite:////tmp/x.db",
+    "tracking: {uri: 'mssql+pyodbc:///?odbc_connect=DRIVER=x.so'}": "tracking.uri=mssql",
+    "recording: {deep: [{cache: /tmp/x}]}": r"recording.deep.0.cache=/tmp/x",
+}
+
+
+def test_a_file_has_results_written_below_outputs_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv(launch.NAME, "composed")
+    inside = "tracking: {uri: http://host:5000, ledger: outputs/mine}\ncache: ./outputs/x"
+
+    def described(text: str, *words: str):
+        place = tmp_path / "mine" / "experiment"
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "theirs.yaml").write_text(f"# @package _global_\n{text}\n")
+        searched = f"hydra.searchpath=[file://{tmp_path}/mine]"
+        monkeypatch.setenv(trust.TYPED, json.dumps(list(words)))
+        return next(plan.composed([searched, "experiment=theirs", "window=20", "step=50", *words]))
+
+    for text, says in WRITTEN.items():
+        with pytest.raises(ValueError, match=rf"a configuration file sets {re.escape(says)}.* below ./outputs"):
+            described(text)
+    for text, words in (
+        (inside, []),
+        ("cache: /tmp/x", ["cache=/tmp/y"]),
+        ("seed: 1", ["tracking.uri=sqlite:///other.db", "tracking.artifacts=other", "tracking.ledger=/tmp/x"]),
+    ):
+        described(text, *words)
+    monkeypatch.setenv("NEUROEXP_CACHE", "/tmp/shared")
+    assert described("seed: 1").config["cache"] == "/tmp/shared"
 
 
 SLURM = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"
@@ -363,7 +429,7 @@ def test_what_may_be_said_of_launchers_and_logs_in_files_works(tmp_path):
         "hydra:\n  launcher: {partition: gpu, timeout_min: 600, gpus_per_node: 1}\n"
         "  job: {env_set: {OMP_NUM_THREADS: '1'}}\n"
         "  sweeper: {params: {window: '20,60'}}\n"
-        "  run: {dir: elsewhere}\n"
+        "  run: {dir: outputs/elsewhere}\n"
         "  job_logging: {loggers: {console: {level: WARNING}}}\n",
     )
     assert found.hydra.launcher.partition == "gpu"
@@ -424,6 +490,19 @@ GLOBALS = {
 }
 
 
+def traps(folder: Path) -> None:
+    """Leave modules that Python, the processes that it starts, Hydra or MLflow would find in the working folder."""
+    (folder / "hydra_plugins").mkdir()
+    names = ("hydra_plugins/evil", "yaml", "colorlog", "pathlib", "copyreg", "multiprocessing", "pickle", "boto3")
+    for name in names:
+        (folder / f"{name}.py").write_text(f"{LEAVE}\n")
+    (folder / "evil.dist-info").mkdir()
+    (folder / "evil.dist-info" / "METADATA").write_text("Name: evil\nVersion: 1\n")
+    (folder / "evil.dist-info" / "entry_points.txt").write_text(
+        "[mlflow.tracking_store]\nsqlite = hydra_plugins.evil:x\n"
+    )
+
+
 def test_no_command_runs_code_from_a_configuration(tmp_path, several):
     for group, texts in (("model", MODELS), ("experiment", GLOBALS)):
         (tmp_path / "mine" / group).mkdir(parents=True)
@@ -436,16 +515,16 @@ def test_no_command_runs_code_from_a_configuration(tmp_path, several):
     words = [[f"model={name}"] for name in MODELS] + [[f"experiment={name}"] for name in GLOBALS]
     evilx = "+evilx={_target_: evilmod.Thing}"
     commands = [["--config-dir", "mine", *choice, evilx, *SMALL] for choice in words]
-    done = several(commands)
+    *done, rerun = several([*commands, ["--experimental-rerun", "theirs.pickle"]])
+    assert rerun.code == 1
+    assert "--experimental-rerun reads a pickle, which can hold any code" in rerun.text
     for choice, outcome in zip(words, done, strict=True):
         assert outcome.code == 1, (choice, outcome.out)
         assert "Traceback" not in outcome.out
         assert "is refused" in outcome.text or "trust" in outcome.text or "must be a number" in outcome.text, (
             outcome.out
         )
-    (tmp_path / "hydra_plugins").mkdir()
-    for name in ("hydra_plugins/evil", "yaml", "colorlog"):  # which Python would find in the working folder
-        (tmp_path / f"{name}.py").write_text(f"{LEAVE}\n")
+    traps(tmp_path)
     for module in ("neuroexp", "neuroexp.plan", "neuroexp.cost"):
         line = [sys.executable, "-m", module, "--config-dir", "mine", "model=git", *SMALL]
         found = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -469,6 +548,7 @@ def test_a_network_of_ones_own_needs_no_checkout_and_a_run_of_it_trust(neuroexp,
     (tmp_path / "mine" / "model").mkdir(parents=True)
     (tmp_path / "mine" / "model" / "own.yaml").write_text("_target_: own_networks.Own\nwidth: 16\n")
     (tmp_path / "own_networks.py").write_text(OWN)
+    traps(tmp_path)
     words = ("--config-dir", "mine", "window=20", "step=50", "trusted=[own_networks]")
     done = neuroexp(*words, "-m", "model=own,mldcnn", *SMALL)
     assert done.code == 0, done.out
@@ -493,6 +573,7 @@ def test_a_network_of_ones_own_needs_no_checkout_and_a_run_of_it_trust(neuroexp,
         found = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         assert (found.returncode == 0) == (not says), found.stderr
         assert says in found.stderr
+    assert not (tmp_path / RAN).exists()
 
 
 def test_a_job_trusts_what_was_typed(monkeypatch):
