@@ -308,8 +308,10 @@ class Store:
 
     def kept(self, run_id: str) -> Path | None:
         """Return the folder with the files of a run that an SQLite store has lost; None when they are lost as well."""
+        if places.database(self.uri) is None or not re.fullmatch("[0-9a-f]+", run_id):
+            return None
         folder = Path(self.artifacts).absolute() / run_id / "artifacts"
-        return folder if self.uri.startswith("sqlite:") and folder.is_dir() else None
+        return folder if folder.is_dir() else None
 
     def text(self, run_id: str, name: str, path: str) -> str:
         """Return the text of a file of a run, see `runfiles.text`."""
