@@ -11,6 +11,7 @@ import inspect
 import json
 import os
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -319,6 +320,8 @@ def advice(target: Any) -> str:
     """Return how to allow a callable, in words that follow a refusal; nothing for what is no name."""
     if not isinstance(target, str) or not re.fullmatch(r"\w+(\.\w+)+", target):
         return ""
+    if target.partition(".")[0] in ("neuroexp", "torch", "pytorch_lightning", *sys.stdlib_module_names):
+        return ""  # nobody's own
     return f"; if it is code of yours, type 'trusted=[{target.rpartition('.')[0]}]' on this command line"
 
 
