@@ -45,6 +45,7 @@ class Recording:
     discarded_channels: tuple[int, ...] = ()  # numbers, from 1, of what the file has and this recording has not
     discarded_units: tuple[int, ...] = ()
     filled_channels: tuple[int, ...] = ()  # numbers of those that are made of their neighbours
+    notes: tuple[str, ...] = ()  # what a user must know of how it was read, a sentence each that names the recording
 
     def __post_init__(self) -> None:
         signal = self.signal
