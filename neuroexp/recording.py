@@ -156,6 +156,11 @@ def check_ranges(settings: Sequence[tuple[str, float, float, float]]) -> None:
             raise ValueError(f"recording.{name}={value} is outside {low:g} to {high:g}")
 
 
+def unit_numbers(recording: Recording) -> NDArray[np.int64]:
+    """Return the number in its file, from 1, of each motor unit that a recording has."""
+    return _kept(len(recording.spike_trains), recording.discarded_units)
+
+
 def _kept(count: int, discarded: Sequence[int]) -> NDArray[np.int64]:
     """Return the numbers in their file, from 1, of `count` channels or units that stay when some are discarded."""
     return np.setdiff1d(np.arange(1, count + len(set(discarded)) + 1), np.asarray(discarded, dtype=np.int64))

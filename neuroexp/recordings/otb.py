@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neuroexp.decomposed import noticed
 from neuroexp.matfile import MatFile, found, load, single
 from neuroexp.parser import Text, Value
 from neuroexp.recording import Recording, keep, without_channels
@@ -58,7 +59,7 @@ def read(
     if len(sources) == len(spikes):
         pairs = [(unit, train) for unit, train in zip(units, trains, strict=True) if len(train)]
         pnr_db = [_pnr_db(file.name, unit + 1, columns[:, sources[unit]], train) for unit, train in pairs]
-    return Recording(
+    recording = Recording(
         name=file.stem,
         signal=single(columns[:, np.array(emg)[channels]]),
         rate_hz=rate_hz,
@@ -70,6 +71,7 @@ def read(
         discarded_channels=tuple(discard_channels),
         discarded_units=tuple(discard_units),
     )
+    return noticed(recording, discard_units)
 
 
 def _columns(file: MatFile) -> NDArray[Any]:
