@@ -4,10 +4,12 @@ import dataclasses
 
 import numpy as np
 import pytest
-from conftest import write_demuse, write_otb
+from conftest import cell, write_demuse, write_otb
 
+from neuroexp import plots
 from neuroexp.recording import Recording
 from neuroexp.recordings import demuse, hdsemg_simulated, otb
+from neuroexp.voltages import microvolts
 
 pytestmark = pytest.mark.usefixtures("one_parser")
 
@@ -190,6 +192,184 @@ def test_clean_recordings_have_no_notes(short, tmp_path, sample_recording):
     assert short.notes == otb.read(str(write_otb(tmp_path / "a.mat", short))).notes == ()
     assert demuse.read(str(write_demuse(tmp_path / "a.mat", short))).notes == ()
     assert otb.read(str(sample_recording)).notes == ()
+
+
+# ---- units of measure -----------------------------------------------------------------------------------------------------
+
+VOLTAGES = {
+    1e6: ("V", "v", "Volt", "volts"),
+    1e3: ("mV", "MV", "millivolts", "milli volt"),
+    1.0: ("uV", "UV", "\u00b5V", "\u03bcV", "\u039cV", "microvolt", "MicroVolts", "u V", " uV "),
+    1e-3: ("nV",),
+}
+
+
+def described(recording: Recording, unit: str, *more: str) -> dict[str, object]:
+    """Return the descriptions of a recording as `write_otb` writes it, its channels in a unit, and more columns."""
+    units = range(1, len(recording.spike_trains) + 1)
+    texts = [f"Muscle - AUX 3 - GR08MM1305 ({i + 1})[{unit}]" for i in range(recording.signal.shape[1])]
+    texts += [f"Decomposition of Muscle - GR08MM1305 ({i})[a.u]" for i in units]
+    texts += [f"Source for decomposition of Muscle - GR08MM1305 ({i})[a.u]" for i in units]
+    return {"Description": cell(*texts, *more)}
+
+
+def with_columns(recording: Recording, *columns: np.ndarray) -> np.ndarray:
+    """Return the data of a recording as `write_otb` writes it, without its force, and more columns."""
+    spikes = np.zeros((len(recording.signal), len(recording.spike_trains)), np.float32)
+    for unit, train in enumerate(recording.spike_trains):
+        spikes[train, unit] = 1
+    table = np.concatenate([recording.signal, spikes, spikes, *(column[:, None] for column in columns)], axis=1)
+    return cell(table, shape=(1, 1))
+
+
+@pytest.mark.parametrize("factor", VOLTAGES)
+def test_units_of_voltage_become_microvolts(factor, short, tmp_path):
+    scaled = dataclasses.replace(short, signal=(short.signal / np.float32(factor)), force=None)
+    for unit in VOLTAGES[factor]:
+        assert microvolts(unit) == factor
+    for unit in VOLTAGES[factor][:3]:
+        read = otb.read(str(write_otb(tmp_path / "a.mat", scaled, **described(scaled, unit))))
+        np.testing.assert_allclose(read.signal, short.signal, rtol=1e-5)
+        assert len(read.notes) == (factor != 1)
+        assert all("and were converted to microvolts" in note for note in read.notes)
+
+
+@pytest.mark.parametrize("unit", ["a.u.", "uA", "", "uV/bit", "%", "mV2"])
+def test_a_unit_that_is_not_known_is_named(unit, short, tmp_path):
+    bare = dataclasses.replace(short, force=None)
+    with pytest.raises(
+        ValueError, match=r"a.mat: no column .* unit of voltage that is known, such as '... \(1\)\[uV\]'"
+    ) as caught:
+        otb.read(str(write_otb(tmp_path / "a.mat", bare, **described(short, unit))))
+    assert f"(found: [{unit}])" in str(caught.value)
+    texts = described(short, "uV")["Description"].copy()
+    texts[4, 0] = f"Muscle - AUX 3 - GR08MM1305 (5)[{unit}]"
+    with pytest.raises(ValueError, match="column 5 of the electrode grid is in ") as caught:
+        otb.read(str(write_otb(tmp_path / "a.mat", bare, Description=texts)))
+    assert f"is in [{unit}], which is no unit of voltage that is known; valid are [uV], [mV] and [V]" in str(
+        caught.value
+    )
+
+
+@pytest.mark.parametrize(
+    ("scale", "says"),
+    [
+        (1e-6, "volts take recording.scale_uv=1e6"),
+        (1e-3, "millivolts recording.scale_uv=1000"),
+        (1e4, "nanovolts take recording.scale_uv=0.001"),
+    ],
+)
+def test_a_spread_that_no_muscle_has_is_named_once_with_what_to_type(scale, says, short, tmp_path):
+    scaled = dataclasses.replace(short, signal=short.signal * np.float32(scale))
+    path = str(write_demuse(tmp_path / "a.mat", scaled))
+    [note] = demuse.read(path).notes
+    assert note.startswith("a: its channels have a standard deviation of ")
+    assert says in note
+    right = demuse.read(path, scale_uv=1 / scale)
+    assert right.notes == ()
+    np.testing.assert_allclose(right.signal, short.signal, rtol=1e-5)
+    [note] = otb.read(str(write_otb(tmp_path / "b.mat", scaled))).notes
+    assert says in note
+    np.testing.assert_allclose(otb.read(str(tmp_path / "b.mat"), scale_uv=1 / scale).signal, short.signal, rtol=1e-5)
+
+
+@pytest.mark.parametrize("value", [0, -1, np.nan, np.inf, "mV", True])
+def test_a_scale_that_is_none(value, tmp_path):
+    for read in (demuse.read, otb.read):
+        with pytest.raises(ValueError, match="recording.scale_uv=.* must be a positive number"):
+            read(str(tmp_path / "a.mat"), scale_uv=value)
+
+
+@pytest.mark.parametrize(
+    ("texts", "chosen", "unit"),
+    [
+        (["acquired data[N]"], 0, "N"),
+        (["Force transducer[kg]"], 0, "kg"),
+        (["AUX 1 - Torque (1)[V]"], 0, "V"),
+        (["performed path[a.u.]", "acquired data[a.u.]"], 1, "a.u."),
+        (["acquired data[N]", "performed path[ %(MVC)]"], 1, "% MVC"),
+        (["acquired data[%]"], 0, "%"),
+    ],
+)
+def test_a_force_keeps_its_unit_and_axes_name_it(texts, chosen, unit, short, tmp_path):
+    forces = [short.force + 5 * number for number in range(len(texts))]
+    changes = described(short, "uV", *texts) | {"Data": with_columns(short, *forces)}
+    read = otb.read(str(write_otb(tmp_path / "a.mat", short, **changes)))
+    assert np.array_equal(read.force, forces[chosen])
+    assert read.force_unit == unit
+    assert read.signal.shape[1] == 64
+    assert read.notes == ()
+    centres = np.arange(0, 2000, 20)
+    nothing = np.zeros((len(centres), 4), bool)
+    labels = {axes.get_ylabel() for axes in plots.raster(read, centres, nothing, nothing).axes}
+    assert f"force ({unit})" in labels
+    assert otb.read(str(tmp_path / "a.mat"), force=False).force is None
+
+
+def test_nobody_says_percent_of_a_demuse_force(short, tmp_path):
+    centres, nothing = np.arange(0, 2000, 20), np.zeros((100, 4), bool)
+    read = demuse.read(str(write_demuse(tmp_path / "a.mat", short)))
+    for recording, label in ((read, "force (unit not known)"), (short, "force (% MVC)")):
+        assert label in {axes.get_ylabel() for axes in plots.raster(recording, centres, nothing, nothing).axes}
+
+
+# ---- columns that are not of the grid -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Biceps - bipolar (1)[uV]",
+        "AUX 2 (1)[uV]",
+        "Muscle - AUX 3 - GR08MM1305 (65)[uV]",
+        "Muscle - IN 2 - GR10MM0808 (1)[uV]",
+    ],
+)
+def test_a_channel_that_is_not_of_the_grid_is_left_out_and_named(text, short, tmp_path):
+    changes = described(short, "uV", text) | {"Data": with_columns(short, short.signal[:, 0] * 3)}
+    path = str(write_otb(tmp_path / "a.mat", short, **changes))
+    read = otb.read(path)
+    assert np.array_equal(read.signal, short.signal)
+    assert read.grid.shape == (13, 5)
+    assert read.notes == (f"a: channel 65 ({text}) is not of the electrode grid and left out",)
+    assert read.discarded_channels == (65,)
+    assert otb.read(path, discard_channels=[65]).signal.shape[1] == 64  # what was typed for an earlier version
+    assert np.array_equal(otb.read(path, discard_channels=[1]).signal, short.signal[:, 1:])
+
+
+def test_without_names_of_arrays_the_grid_is_what_most_columns_belong_to(short, tmp_path):
+    for names, width in (
+        (["Muscle"] * 64 + ["Other"], 64),
+        (["A"] * 32 + ["B"] * 33, 65),
+        ([f"M{i}" for i in range(65)], 65),
+    ):
+        texts = described(short, "uV", "")["Description"].copy()
+        texts[:64, 0] = [f"{name} ({i + 1})[uV]" for i, name in enumerate(names[:64])]
+        texts[-1, 0] = f"{names[-1]} (1)[uV]"
+        changes = {"Description": texts, "Data": with_columns(short, short.signal[:, 0] * 3)}
+        read = otb.read(str(write_otb(tmp_path / "a.mat", short, **changes)))
+        assert read.signal.shape[1] == width, names[-1]
+
+
+def test_two_arrays_are_both_read(short, tmp_path):
+    twice = dataclasses.replace(
+        short, signal=np.concatenate([short.signal, short.signal * 2], axis=1), grid=None, force=None
+    )
+    read = otb.read(str(write_otb(tmp_path / "a.mat", twice)))
+    assert read.signal.shape[1] == 64  # numbered 1 to 128 by one array of 64
+    texts = described(twice, "uV")["Description"].copy()
+    texts[64:128, 0] = [f"Other - GR10MM0808 ({i + 1})[uV]" for i in range(64)]
+    read = otb.read(str(write_otb(tmp_path / "a.mat", twice, Description=texts)))
+    assert np.array_equal(read.signal, twice.signal)
+    assert (read.grid, read.notes) == (None, ())
+
+
+def test_otb_units_of_a_low_pulse_to_noise_ratio_are_left_out(sample_recording):
+    read = otb.read(str(sample_recording), min_pnr_db=30)
+    assert [round(ratio) for ratio in read.pnr_db] == [31, 32]
+    assert read.discarded_units == (3, 4, 5)
+    assert len(read.notes) == 1
+    assert read.notes[0].startswith("otb_testfile: motor units 3 (")
 
 
 # ---- from the reader to the run and the terminal --------------------------------------------------------------------------
