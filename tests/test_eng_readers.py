@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from neuroexp import cuff
+from neuroexp import cuff, provenance
 from neuroexp.recordings import intan, signatures
 
 pytestmark = pytest.mark.usefixtures("one_parser")
@@ -185,6 +185,58 @@ def test_where_time_starts_again_the_natural_order_of_names_decides(starts, said
     assert said in note
     assert note.endswith("so their names decide their order: Rec_1.rhd, rec_1.rhd, rec_2.rhd, rec_10.rhd")
     np.testing.assert_allclose(session.read("pricking").signal, joined(12, 13, 11, 10), atol=0.001)
+
+
+def key(folder: Path, reader: str = "neuroexp.recordings.intan.read") -> str:
+    return provenance.configuration_key({"recording": {"_target_": reader, "path": str(folder)}})
+
+
+def test_the_key_covers_what_is_read_and_nothing_else(rat, tmp_path):
+    before = key(rat)
+    for stray in (
+        ".DS_Store",
+        "notes.txt",
+        "Pricking/.DS_Store",
+        "Pricking/notes.txt",
+        "Pricking/._Pr_0.rhd",
+        "more.rhd",
+    ):
+        (rat / stray).write_text("not a recording")
+        assert key(rat) == before, stray
+    (rat / "Pricking" / "older").mkdir()
+    shutil.copy(rat / FIRST, rat / "Pricking" / "older" / "Pr_9.rhd")
+    (tmp_path / "link").symlink_to(rat)
+    assert key(tmp_path / "link") == key(shutil.copytree(rat, tmp_path / "elsewhere" / "Rat9")) == before
+    changed = set()
+    write_rhd(rat / "Pricking" / "Pr_10.rhd", drawn(seed=9))
+    changed.add(key(rat))
+    (rat / "Pricking" / "Pr_10.rhd").rename(rat / "Pricking" / "Pr_01.rhd")
+    changed.add(key(rat))
+    write_rhd(rat / "Pricking" / "Pr_01.rhd", drawn(seed=9), start=384)  # now no other order than before
+    changed.add(key(rat))
+    (rat / "Pricking" / "Pr_01.rhd").unlink()
+    assert key(rat) == before
+    write_rhd(rat / FIRST, drawn(seed=10))
+    assert len(changed | {before, key(rat)}) == 5
+    (rat / FIRST).write_bytes(b"damaged")  # the reader says so
+    assert key(rat) not in changed | {before}
+
+
+def test_the_order_in_which_files_are_joined_is_part_of_the_key(tmp_path):
+    starts = {"a": 384, "b": 0}, {"a": 0, "b": 384}
+    rats = [of_files(tmp_path / str(n), a=(10, s["a"]), b=(11, s["b"])) for n, s in enumerate(starts)]
+    order = [[path.name for path in intan.files(rat)][-2:] for rat in rats]
+    assert order == [["b.rhd", "a.rhd"], ["a.rhd", "b.rhd"]]
+    assert key(rats[0]) != key(rats[1])
+
+
+def test_of_a_reader_of_ones_own_every_file_counts_but_those_of_file_browsers(rat):
+    before = key(rat, "my_reader.read")
+    for stray in (".DS_Store", "Pricking/Thumbs.db", "Pricking/._Pr_0.rhd"):
+        (rat / stray).touch()
+    assert key(rat, "my_reader.read") == before
+    (rat / "notes.txt").touch()
+    assert key(rat, "my_reader.read") != before
 
 
 @pytest.mark.parametrize("start", [0, 5000])

@@ -61,6 +61,18 @@ def read(path: str | None, rate_hz: float = 30000, fill_channels: Sequence[int] 
     return Session(name=name, sha256=sha256, read=voltages, notes=tuple(notes))
 
 
+def files(folder: Path) -> list[Path]:
+    """Return the files of a rat's folder that `read` reads, in the order in which it joins them.
+
+    Raises FileNotFoundError or ValueError where it would.
+    """
+    found = []
+    for which in CLASSES:
+        in_order, _ = ordered([open_file(file) for file in _files(folder, which)], which)
+        found += [file.path for file in in_order]
+    return found
+
+
 def _fills(numbers: Sequence[int]) -> dict[int, tuple[int, int]]:
     """Return from where each channel is filled, all counted from 0."""
     filled = {number - 1 for number in numbers}

@@ -73,7 +73,13 @@ class File:
 def open_file(path: Path) -> File:
     """Read the header of a file and compare its size with it; raises FileNotFoundError or ValueError that name the file."""
     existing(path)
-    name, size = shown(path, LONGEST_NAME), path.stat().st_size
+    status = path.stat()
+    return _opened(path, status.st_size, status.st_mtime_ns)
+
+
+@cache
+def _opened(path: Path, size: int, changed_ns: int) -> File:
+    name = shown(path, LONGEST_NAME)
     with path.open("rb") as file:
         head = file.read(HEADER_BYTES)
     magic = int.from_bytes(head[:4], "little")
