@@ -32,6 +32,7 @@ class Session:
     read: Callable[[str], Recording]  # from the name of a class, an entry of `classes`
     classes: tuple[str, ...] = CLASSES
     simulated: bool = False
+    notes: tuple[str, ...] = ()  # what a user must know of how it was read, a sentence each that names the files
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +66,7 @@ class Signatures:
     simulated: bool = False
     facts: dict[str, float] = field(default_factory=dict)  # numbers about the data to report beside the scores
     traces: dict[str, NDArray[np.float64]] = field(default_factory=dict)  # what a picture of the preparation shows
+    notes: tuple[str, ...] = ()  # of the session, or the sessions, that it was prepared from
 
     def __post_init__(self) -> None:
         if self.windows.ndim != 3 or self.windows.dtype != np.float32:
@@ -99,6 +101,7 @@ def joined(name: str, train: Sequence[Signatures], test: Sequence[Signatures]) -
             classes=parts[0].classes,
             simulated=any(part.simulated for part in parts),
             facts=facts,
+            notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
         )
 
     return end_to_end(parts, end_to_end(rests, None) if len(rests) == len(parts) else None)

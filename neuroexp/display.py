@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neuroexp import launch, places
-from neuroexp.remarks import remarks
+from neuroexp.remarks import notes, remarks
 from neuroexp.shown import lines, plain
 
 if TYPE_CHECKING:
@@ -170,6 +170,8 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> None:
     if len(rows) > 1 or rows[0]["status"] != "failed":
         out.print()
         table(out, rows)
+    for sentence in notes(rows):
+        out.print(sentence, markup=False, soft_wrap=True)
     for row in rows:
         if row["status"] == "failed":
             failed(out, row)

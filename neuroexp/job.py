@@ -118,6 +118,7 @@ def _run(job: Job, result: Result, started: Callable[[str], None]) -> None:
             run.end("KILLED" if killed else "FAILED")
             if run.send():
                 files.discard(run.folder)
+            result["notes"] = run.record["notes"]
             raise
         run.file(job.log)
         result |= _end(job, cell, store, run, scores)
@@ -140,7 +141,7 @@ def _end(job: Job, cell: Cell, store: Store | None, run: Run, scores: dict[str, 
     record = run.end("FINISHED") | {"scores": scores, "store": where}
     cell.publish(record)  # from here on the cell is finished, whatever happens to this process or to the store
     cell.clear()
-    result: Result = {"status": "finished", "scores": scores}
+    result: Result = {"status": "finished", "scores": scores, "notes": record["notes"]}
     if store is None or not run.send():
         return result | ({"unsent": run.problem} if run.problem else {})
     record["run_id"] = run.run_id  # it may have been away when the run began
@@ -176,7 +177,12 @@ def _occupied(cell: Cell) -> Result:
     record = cell.record()  # another launch may hold the cell only to see that it is finished
     if record is None:
         return {"status": "elsewhere"}
-    return {"status": "skipped", "scores": record["scores"], "run_id": record["run_id"]}
+    return {
+        "status": "skipped",
+        "scores": record["scores"],
+        "run_id": record["run_id"],
+        "notes": record.get("notes", []),
+    }
 
 
 def _found(job: Job, cell: Cell, store: Store | None, key: str) -> Result | None:
@@ -187,7 +193,7 @@ def _found(job: Job, cell: Cell, store: Store | None, key: str) -> Result | None
     try:
         record = current(cell, store)
         if record is not None:
-            found = {"status": "skipped", "scores": record["scores"]}
+            found = {"status": "skipped", "scores": record["scores"], "notes": record.get("notes", [])}
             if store is not None and not record["sent"]:
                 record["run_id"] = deliver(cell, record, store)
             found["run_id"] = record["run_id"]

@@ -51,6 +51,7 @@ RESULT_SHAPE: files.Shape = {
 POSSIBLE: files.Shape = {  # in a result or a running job
     **dict.fromkeys(("run_id", "unsent"), files.maybe(files.text)),
     **dict.fromkeys(("link", "error", "budget"), files.text),
+    "notes": files.list_of(files.text),
 }
 PROGRESS_SHAPE: files.Shape = {"epoch": files.whole, "epochs": files.whole}
 

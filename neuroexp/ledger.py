@@ -54,7 +54,12 @@ NEEDED: files.Shape = {
     "run_id": files.maybe(_id),
     "sent": files.flag,
 }
-POSSIBLE: files.Shape = {"store": _store, "files": files.maybe(files.text), "was": files.maybe(_id)}
+POSSIBLE: files.Shape = {
+    "store": _store,
+    "files": files.maybe(files.text),
+    "was": files.maybe(_id),
+    "notes": files.list_of(files.text),
+}
 
 
 class Cell:

@@ -114,8 +114,8 @@ def raster(
             alpha=0.2,
             lw=0,
         )
-        behind.set_ylabel("force (% MVC)")
-        behind.set_ylim(bottom=0)
+        behind.set_ylabel(f"force ({recording.force_unit or 'unit not known'})")
+        behind.set_ylim(bottom=min(0.0, float(recording.force.min())))
         behind.spines["top"].set_visible(False)
         axes.set_zorder(behind.get_zorder() + 1)
         axes.patch.set_visible(False)

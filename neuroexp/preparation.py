@@ -75,7 +75,7 @@ def prepare(session: Session, settings: Preprocessing, window: int, rate_hz: flo
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
         try:
-            return load(path)
+            prepared = load(path)
         except (
             OSError,
             EOFError,
@@ -85,7 +85,7 @@ def prepare(session: Session, settings: Preprocessing, window: int, rate_hz: flo
         ):  # not there, or not whole: then it is made again
             prepared = _join(session, settings, window, rate_hz)
             save(prepared, path)
-    return prepared
+    return dataclasses.replace(prepared, notes=session.notes)
 
 
 def _join(session: Session, settings: Preprocessing, window: int, rate_hz: float) -> Signatures:

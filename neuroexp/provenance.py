@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import os
 import platform
@@ -23,6 +24,7 @@ LOGISTICS = {
     "cache", "data", "output", "tracking", "report", "experiment",
     "timeout_min", "retries", "on_failure", "checkpoint_s", "trusted", "verbose", "budget",
 }  # fmt: skip
+LEFT_BEHIND = {".DS_Store", "Thumbs.db", "desktop.ini"}  # by file browsers, in folders that they were shown
 PLACES = {"cache", "default_root_dir", "dirpath", "accelerator", "devices", "missing"}
 
 
@@ -56,12 +58,13 @@ def _without_places(node: Any) -> Any:
 
 def _with_digests(node: Any) -> Any:
     if isinstance(node, Mapping):
-        return {name: _digest(value) if name == "path" else _with_digests(value) for name, value in node.items()}
+        reader = node.get("_target_")
+        return {n: _digest(value, reader) if n == "path" else _with_digests(value) for n, value in node.items()}
     return [_with_digests(value) for value in node] if isinstance(node, list) else node
 
 
-def _digest(path: str | None) -> Any:
-    """Return the digest of a file's bytes, or of every file in a folder; what is missing stays its name.
+def _digest(path: str | None, reader: Any) -> Any:
+    """Return the digest of a file's bytes, or of every file of a folder that `reader` reads; what is missing stays its name.
 
     The reader will say what is wrong with a path.
     """
@@ -69,11 +72,29 @@ def _digest(path: str | None) -> Any:
         return path
     place = Path(path).expanduser()
     if place.is_dir():
-        return [
-            [str(file.relative_to(place)), _digest(str(file))] for file in sorted(place.rglob("*")) if file.is_file()
-        ]
+        root = place.resolve()
+        return [[str(file.relative_to(root)), _digest(str(file), None)] for file in _read_of(root, reader)]
     status = place.stat()
     return _file_digest(str(place), status.st_size, status.st_mtime_ns)
+
+
+def _read_of(folder: Path, reader: Any) -> list[Path]:
+    """Return the files of a folder that a reader reads, in its order.
+
+    One of neuroexp's own that takes folders says so in the function `files` of its module. Of another one it is not known:
+    there it is all files, but for those that file browsers leave behind.
+    """
+    module = str(reader).rpartition(".")[0]
+    if module.startswith("neuroexp.recordings."):
+        try:
+            own: list[Path] = importlib.import_module(module).files(folder)
+            return own
+        except (ImportError, AttributeError, ValueError, FileNotFoundError):  # the reader says what is wrong
+            pass
+    found = sorted(folder.rglob("*"))
+    return [
+        file for file in found if file.is_file() and file.name not in LEFT_BEHIND and not file.name.startswith("._")
+    ]
 
 
 def digest_of(*arrays: NDArray[Any]) -> str:

@@ -9,16 +9,17 @@ import math
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from shutil import copyfile
 from typing import Any
 
-from neuroexp.tracking import ALIVE, Store, StoreError, stale_s
+from neuroexp.tracking import ALIVE, NOTED, Store, StoreError, stale_s
 
 log = logging.getLogger(__name__)
 
 FLUSH_S = 1.0
+NOTES = "notes.txt"
 BEATS = 10  # signs of life for other machines, in the time after which they take a run for dead
 
 
@@ -87,6 +88,15 @@ class Run:
         """Keep a text as a file of the run."""
         (self.folder / path).write_text(text)
 
+    def notes(self, sentences: Sequence[str]) -> None:
+        """Keep what a user must know of the recording, a sentence each: in the log, as a file and as a tag."""
+        self.record["notes"] = list(sentences)
+        for sentence in sentences:
+            log.warning("%s", sentence)
+        if sentences:
+            self.text("".join(f"{sentence}\n" for sentence in sentences), NOTES)
+            self.tags({NOTED: "\n".join(sentences)})
+
     def file(self, path: str | Path) -> None:
         """Keep a copy of a file."""
         copyfile(path, self.folder / Path(path).name)
@@ -128,6 +138,7 @@ def new_record(
         "tags": dict(tags),
         "dataset": {},
         "metrics": [],
+        "notes": [],
         "run_id": None,
         "sent": False,
     }

@@ -38,13 +38,15 @@ class Recording:
     sha256: str  # of the source file, or of the settings of a simulator
     grid: NDArray[np.int64] | None = None  # (row, column) -> channel, -1 for no electrode; rows along the fibres
     spike_trains: tuple[NDArray[np.int64], ...] = ()  # one array of increasing, 0-based samples per motor unit
-    force: NDArray[np.float32] | None = None  # (time,), percent of the maximum voluntary contraction
+    force: NDArray[np.float32] | None = None  # (time,), in `force_unit`
     pnr_db: tuple[float, ...] = ()  # pulse-to-noise ratio of each motor unit, where a decomposition says so
     simulated: bool = False
     remedy: str = "leave {} out with recording.discard_channels"  # for broken channels, continued with =[numbers]
     discarded_channels: tuple[int, ...] = ()  # numbers, from 1, of what the file has and this recording has not
     discarded_units: tuple[int, ...] = ()
     filled_channels: tuple[int, ...] = ()  # numbers of those that are made of their neighbours
+    force_unit: str = ""  # `% MVC` where it is percent of the maximum voluntary contraction; empty where nobody says
+    notes: tuple[str, ...] = ()  # what a user must know of how it was read, a sentence each that names the recording
 
     def __post_init__(self) -> None:
         signal = self.signal
@@ -153,6 +155,11 @@ def check_ranges(settings: Sequence[tuple[str, float, float, float]]) -> None:
     for name, value, low, high in settings:
         if not low <= value <= high:
             raise ValueError(f"recording.{name}={value} is outside {low:g} to {high:g}")
+
+
+def unit_numbers(recording: Recording) -> NDArray[np.int64]:
+    """Return the number in its file, from 1, of each motor unit that a recording has."""
+    return _kept(len(recording.spike_trains), recording.discarded_units)
 
 
 def _kept(count: int, discarded: Sequence[int]) -> NDArray[np.int64]:

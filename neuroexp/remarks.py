@@ -17,6 +17,11 @@ def remarks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return [f"{_names(names)}: {sentence}" for sentence, names in about.items()]
 
 
+def notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return what a user must know of the recordings of a launch's rows: each sentence once, however many runs it is about."""
+    return list(dict.fromkeys(sentence for row in rows for sentence in row.get("notes", ())))
+
+
 def _of(scores: Mapping[str, float]) -> list[str]:
     said = []
     units, scored = scores.get("data/units"), scores.get("test/scored_units")

@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 
 KEY, SWEEP, DONE = "neuroexp.key", "sweep", "neuroexp.tested"
 UID, CLAIMANT, ALIVE = "neuroexp.record", "neuroexp.claimant", "neuroexp.alive"
+NOTED = "neuroexp.notes"  # what was said of the recording, a line each
 LOST = "neuroexp.files"  # `lost`: the run is there without its files
 VIEW = "neuroexp-"  # and the sweep's name: the key of its saved view
 VIEWS_KEPT = 30  # MLflow takes no more than forty, and people save their own
@@ -133,13 +134,14 @@ class Store:
         return str(found.experiment_id)
 
     def finished(self, key: str, besides: str | None = None) -> dict[str, Any] | None:
-        """Return id and scores of the first finished and tested run with this configuration key, if there is one.
+        """Return id, scores and notes of the first finished and tested run with this configuration key, if there is one.
 
         The run of the record whose uid is `besides` does not count.
         """
         for run in self._finished(key):
             if besides is None or run.data.tags.get(UID) != besides:
-                return {"run_id": run.info.run_id, "scores": dict(run.data.metrics)}
+                notes = run.data.tags.get(NOTED, "").splitlines()
+                return {"run_id": run.info.run_id, "scores": dict(run.data.metrics), "notes": notes}
         return None
 
     def _finished(self, key: str) -> list[Any]:

@@ -38,6 +38,7 @@ def train(job: Job, run: Run, cell: Cell) -> dict[str, float]:
     seed_everything(cfg["seed"], verbose=False)
     fold = trust.build(cfg["dataset"], job.trusted)
     run.dataset(fold.source.name, fold.source.sha256, fold.facts)
+    run.notes(getattr(fold.source, "notes", ()))  # which a recording of one's own need not have
     run.tags({"neuroexp.split": provenance.digest_of(fold.split.train, fold.split.validation, fold.split.test)})
     model = trust.build(cfg["model"], job.trusted, **fold.shape)
     task = trust.build(cfg["task"], job.trusted, model=model)

@@ -100,7 +100,18 @@ OURS = {
     "dataverse": {"command", "places", "shown", "web"},
     "plots": {"cuff", "recording", "signals"},
     "fold": {"agreement", "segments", "splits"},
-    "recordings": {"cuff", "foreign", "matfile", "parser", "recording", "recordings", "shown", "signals"},
+    "recordings": {
+        "cuff",
+        "decomposed",
+        "foreign",
+        "matfile",
+        "parser",
+        "recording",
+        "recordings",
+        "shown",
+        "signals",
+        "voltages",
+    },
     "datasets": {"agreement", "cuff", "fold", "preparation", "recording", "segments", "signals", "splits"},
     "tasks": {"agreement", "plots", "scores"},
     "dispatch": {
@@ -238,6 +249,8 @@ OURS = {
     "places": {"shown"},
     "shown": set(),
     "web": set(),
+    "decomposed": {"matching", "recording"},
+    "voltages": set(),
 }
 # library -> the only places that know it
 LIBRARIES = {

@@ -167,3 +167,14 @@ def test_a_narrow_terminal_cuts_nothing_off_a_table():
     assert all(name in head for name in names)
     assert row.split() == ["value"] * 9
     assert out.width == 80
+
+
+def test_what_was_noticed_in_a_recording_is_said_once_for_all_its_runs(capsys):
+    said = "a.mat: units 2 and 5 share 87 % of their discharges [or so]"
+    jobs = [
+        row(status) | {"name": f"fold{fold}", "notes": [said]} for fold, status in enumerate(("finished", "skipped"))
+    ]
+    display.summary([*jobs, row() | {"notes": ["b.mat: another"]}, row()])
+    lines = capsys.readouterr().out.splitlines()
+    assert [lines.count(said), lines.count("b.mat: another")] == [1, 1]
+    assert lines.index("b.mat: another") == lines.index(said) + 1

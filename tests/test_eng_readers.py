@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from neuroexp import cuff
+from neuroexp import cuff, provenance
 from neuroexp.recordings import intan, signatures
 
 pytestmark = pytest.mark.usefixtures("one_parser")
@@ -46,10 +46,12 @@ def write_rhd(
     others: bool = False,
     temperatures: int = 0,
     lost: int = 0,
+    start: int = 0,
 ) -> tuple[int, int]:
     """Write counts (time, channel) after Intan's RHD2000 data file formats; return the bytes of the header and a block.
 
-    `others` adds auxiliary, supply, board and digital channels; `lost` samples are missing in the middle.
+    `others` adds auxiliary, supply, board and digital channels; `lost` samples are missing in the middle,
+    `start` is the first time stamp.
     """
     size = BLOCK if version >= (2, 0) else 60
     raw = struct.pack("<I2h", 0xC6912702, *version)
@@ -67,7 +69,7 @@ def write_rhd(
     layout += [("temperature", "<i2", temperatures)] if temperatures else []
     layout += [("analog", "<u2", size), ("digital", "<u2", size)] if others else []
     blocks = np.full(len(counts) // size, 7, np.dtype(layout))
-    blocks["time"] = np.arange(len(counts)).reshape(-1, size)
+    blocks["time"] = np.arange(start, start + len(counts)).reshape(-1, size)
     blocks["time"][len(blocks) // 2 :] += lost
     blocks["amplifier"] = counts.reshape(len(blocks), size, -1).swapaxes(1, 2)
     path.write_bytes(raw + blocks.tobytes())
@@ -143,6 +145,135 @@ def test_files_follow_in_order_of_name(rat):
     np.testing.assert_allclose(read.signal, microvolts(expected), atol=0.001)
 
 
+def of_files(folder: Path, **files: tuple[int, int]) -> Path:
+    """Write a rat whose class Pricking has other files: name -> seed and first time stamp."""
+    rat = write_rat(folder)
+    for path in (rat / "Pricking").iterdir():
+        path.unlink()
+    for name, (seed, start) in files.items():
+        write_rhd(rat / "Pricking" / f"{name}.rhd", drawn(seed=seed), start=start)
+    return rat
+
+
+def joined(*seeds: int) -> np.ndarray:
+    return microvolts(np.concatenate([drawn(seed=seed) for seed in seeds]))
+
+
+def test_time_stamps_that_run_on_decide_the_order(tmp_path):
+    rat = of_files(tmp_path / "Rat4", b=(10, 0), a=(11, 384), rec_10=(12, 768), rec_2=(13, 768 + 384 + 3000))
+    session = intan.read(str(rat))
+    np.testing.assert_allclose(session.read("pricking").signal, joined(10, 11, 12, 13), atol=0.001)
+    said = [note for note in session.notes if "pricking" in note]
+    assert said == [
+        "Rat4: the time stamps of the files of pricking decide their order, not their names: "
+        "b.rhd, a.rhd, rec_10.rhd, rec_2.rhd",
+        "Rat4: pricking: 0.1 s are missing between rec_10.rhd and rec_2.rhd, by their time stamps; the two are joined there",
+    ]
+    rat = of_files(tmp_path / "Rat5", a=(10, 500), b=(11, 884))
+    assert not any("pricking" in note for note in intan.read(str(rat)).notes)
+
+
+@pytest.mark.parametrize(
+    ("starts", "said"), [((0, 0, 0), "each start at the same"), ((0, 100, 9000), "have time stamps that overlap")]
+)
+def test_where_time_starts_again_the_natural_order_of_names_decides(starts, said, tmp_path):
+    rat = of_files(
+        tmp_path / "Rat4", rec_10=(10, starts[0]), rec_2=(11, starts[1]), Rec_1=(12, starts[2]), rec_1=(13, starts[0])
+    )
+    session = intan.read(str(rat))
+    [note] = [note for note in session.notes if "pricking" in note]
+    assert said in note
+    assert note.endswith("so their names decide their order: Rec_1.rhd, rec_1.rhd, rec_2.rhd, rec_10.rhd")
+    np.testing.assert_allclose(session.read("pricking").signal, joined(12, 13, 11, 10), atol=0.001)
+
+
+def key(folder: Path, reader: str = "neuroexp.recordings.intan.read") -> str:
+    return provenance.configuration_key({"recording": {"_target_": reader, "path": str(folder)}})
+
+
+def test_the_key_covers_what_is_read_and_nothing_else(rat, tmp_path):
+    before = key(rat)
+    for stray in (
+        ".DS_Store",
+        "notes.txt",
+        "Pricking/.DS_Store",
+        "Pricking/notes.txt",
+        "Pricking/._Pr_0.rhd",
+        "more.rhd",
+    ):
+        (rat / stray).write_text("not a recording")
+        assert key(rat) == before, stray
+    (rat / "Pricking" / "older").mkdir()
+    shutil.copy(rat / FIRST, rat / "Pricking" / "older" / "Pr_9.rhd")
+    (tmp_path / "link").symlink_to(rat)
+    assert key(tmp_path / "link") == key(shutil.copytree(rat, tmp_path / "elsewhere" / "Rat9")) == before
+    changed = set()
+    write_rhd(rat / "Pricking" / "Pr_10.rhd", drawn(seed=9))
+    changed.add(key(rat))
+    (rat / "Pricking" / "Pr_10.rhd").rename(rat / "Pricking" / "Pr_01.rhd")
+    changed.add(key(rat))
+    write_rhd(rat / "Pricking" / "Pr_01.rhd", drawn(seed=9), start=384)  # now no other order than before
+    changed.add(key(rat))
+    (rat / "Pricking" / "Pr_01.rhd").unlink()
+    assert key(rat) == before
+    write_rhd(rat / FIRST, drawn(seed=10))
+    assert len(changed | {before, key(rat)}) == 5
+    (rat / FIRST).write_bytes(b"damaged")  # the reader says so
+    assert key(rat) not in changed | {before}
+
+
+def test_the_order_in_which_files_are_joined_is_part_of_the_key(tmp_path):
+    starts = {"a": 384, "b": 0}, {"a": 0, "b": 384}
+    rats = [of_files(tmp_path / str(n), a=(10, s["a"]), b=(11, s["b"])) for n, s in enumerate(starts)]
+    order = [[path.name for path in intan.files(rat)][-2:] for rat in rats]
+    assert order == [["b.rhd", "a.rhd"], ["a.rhd", "b.rhd"]]
+    assert key(rats[0]) != key(rats[1])
+
+
+def test_of_a_reader_of_ones_own_every_file_counts_but_those_of_file_browsers(rat):
+    before = key(rat, "my_reader.read")
+    for stray in (".DS_Store", "Pricking/Thumbs.db", "Pricking/._Pr_0.rhd"):
+        (rat / stray).touch()
+    assert key(rat, "my_reader.read") == before
+    (rat / "notes.txt").touch()
+    assert key(rat, "my_reader.read") != before
+
+
+@pytest.mark.parametrize("start", [0, 5000])
+def test_one_recording_twice_is_refused_by_the_names_of_its_files(start, tmp_path):
+    rat = of_files(tmp_path / "Rat4", a=(10, 0), b=(11, 384))
+    folder = rat / "Pricking"
+    write_rhd(folder / "merged.rhd", np.concatenate([drawn(seed=10), drawn(seed=11)]), start=start)
+    says = r"Rat4: the same recording is there twice, in pricking/a\.rhd and pricking/merged\.rhd \(100% of the shorter one\), "
+    refused(rat, says + r"pricking/b\.rhd and pricking/merged\.rhd \(100% of the shorter one\); leave one of each out")
+    # one sample later in its blocks
+    other = np.concatenate([drawn(seed=20)[:1], drawn(seed=10), drawn(seed=11)[:127]])
+    write_rhd(folder / "merged.rhd", other, start=start)
+    refused(rat, r"pricking/a\.rhd and pricking/merged\.rhd \(100% of the shorter one\)")
+    half = np.concatenate([drawn(seed=11)[192:], drawn(seed=20)[:192]])
+    write_rhd(folder / "merged.rhd", half, start=start)
+    refused(rat, r"in pricking/b\.rhd and pricking/merged\.rhd \((3|4|5|6)\d% of the shorter one\); leave")
+
+
+def test_one_recording_as_three_classes_is_refused(rat):
+    for name in ("Plantarflexion", "Pricking"):
+        shutil.rmtree(rat / name)
+        shutil.copytree(rat / "Dorsiflexion", rat / name)
+    refused(
+        rat,
+        r"the same recording is there twice, in dorsiflexion/Do_0\.rhd and plantarflexion/Do_0\.rhd \(100%.* and 3 more; leave",
+    )
+
+
+def test_flat_stretches_are_no_copies(tmp_path):
+    rat = write_rat(tmp_path / "Rat4")
+    for number, path in enumerate(sorted((rat / "Pricking").iterdir())):
+        counts = drawn(seed=4 + number)
+        counts[:200] = 32768
+        write_rhd(path, counts)
+    assert len(intan.read(str(rat)).read("pricking").signal) == 6 * BLOCK
+
+
 def test_session_and_its_recordings(shared_rat):
     session = intan.read(str(shared_rat))
     assert (session.name, session.classes, session.simulated) == ("Rat5", cuff.CLASSES, False)
@@ -190,7 +321,7 @@ def test_voltages_are_read_only_when_asked_for(rat):
 
 def test_memory_is_that_of_the_signal(rat):
     for part in range(2):
-        write_rhd(rat / "Pricking" / f"Pr_{part}.rhd", np.tile(drawn(BLOCK * 100, 64), (8, 1)))
+        write_rhd(rat / "Pricking" / f"Pr_{part}.rhd", np.tile(drawn(BLOCK * 100, 64, seed=part), (8, 1)))
     session = intan.read(str(rat))
     tracemalloc.start()
     read = session.read("pricking")
@@ -230,7 +361,7 @@ def test_filled_channels_are_means_of_the_nearest_good_contacts(numbers, shared_
 
 def test_flat_channel_is_named_with_the_way_out(rat):
     for part in range(2):
-        counts = drawn()
+        counts = drawn(seed=4 + part)
         counts[:, 4] = 32768
         write_rhd(rat / "Pricking" / f"Pr_{part}.rhd", counts)
     with pytest.raises(ValueError, match=r"Rat4 pricking: channel 5 is flat; .*recording\.fill_channels=\[5\]"):

@@ -454,7 +454,6 @@ def test_a_cell_of_another_kind_is_named_with_its_place(kind, short, tmp_path):
         ({"MUPulses": cell(*np.ones((4, 1, 1)), shape=(2, 2))}, "one cell per motor unit, found a cell array of 2 x 2"),
         ({"MUPulses": "12 40"}, "'MUPulses' of motor unit 1 must be a row of samples, found text"),
         ({"PNR": np.array([[31.0, np.nan]])}, r"'PNR' of motor unit 2 is nan; .*discard_units=\[2\]"),
-        ({"PNR": np.ones((1, 5))}, "'PNR' holds 5 values for 2 motor units"),
         (
             {"discardChannelsVec": np.full((13, 5), np.nan)},
             "'discardChannelsVec' must be 0 or 1 .* found nan or infinity",

@@ -89,6 +89,7 @@ def finish(run: Run) -> dict:
     (run.folder / "plots").mkdir()
     (run.folder / "plots" / "x.png").write_bytes(b"png")
     run.dataset("a recording", "0123456789abcdef0123", {"units": 5})
+    run.notes(["a: it is odd", "b: it is odder"])
     return run.end("FINISHED")
 
 
@@ -104,6 +105,9 @@ def check_everything(store: Store, run_id: str, uri: str, tmp_path: Path) -> Non
     kept.mkdir()
     mlflow.artifacts.download_artifacts(run_id=run_id, dst_path=str(kept), tracking_uri=uri)
     assert (kept / "config.yaml").read_text() == "a: 1"
+    assert (kept / "notes.txt").read_text() == "a: it is odd\nb: it is odder\n"
+    assert stored.data.tags["neuroexp.notes"] == "a: it is odd\nb: it is odder"
+    assert store.finished("key")["notes"] == ["a: it is odd", "b: it is odder"]
     assert (kept / "plots" / "x.png").read_bytes() == b"png"
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from neuroexp.decomposed import enough_pnr, noticed
 from neuroexp.matfile import MatFile, found, load, single
 from neuroexp.recording import Recording, keep, without_channels
+from neuroexp.voltages import factor
 
 NEEDED = ("SIG", "MUPulses", "fsamp")
 MOST_SAMPLES = 2**53  # beyond which a double does not count one by one
@@ -17,36 +19,48 @@ MOST_SAMPLES = 2**53  # beyond which a double does not count one by one
 
 def read(
     path: str | None,
-    crop: bool = False,
+    crop: bool | None = None,
     discard_channels: Sequence[int] = (),
     discard_units: Sequence[int] = (),
     force: bool = True,
+    keep_discarded: bool = False,
+    min_pnr_db: float | None = None,
+    scale_uv: float = 1,
 ) -> Recording:
     """Read one result; channels and motor units to leave out are numbered from 1, channels down the grid's columns.
 
-    Channels that DEMUSE marks as discarded are left out as well. `crop` keeps only `startSIGInt` to `stopSIGInt` seconds.
-    Without `force` that is left out.
-    Raises FileNotFoundError or ValueError, each with one sentence that names the file.
+    `crop` keeps only `startSIGInt` to `stopSIGInt` seconds, which is what was decomposed; None does so where that is a part
+    of the recording and no pulse lies outside. Channels that DEMUSE marks as discarded are left out as well, unless
+    `keep_discarded`, and so are units below a pulse-to-noise ratio of `min_pnr_db`. Without `force` that is left out.
+    `scale_uv` is how many microvolts the file's numbers count in. Raises FileNotFoundError or ValueError, each with one
+    sentence that names the file.
     """
     if not path:
         raise ValueError("recording=demuse needs a file: add recording.path=FILE.mat")
-    wanted = [*NEEDED, "discardChannelsVec", "PNR", *["ref_signal"] * force, *["startSIGInt", "stopSIGInt"] * crop]
-    file = load(path, wanted)
+    if crop not in (None, True, False):
+        raise ValueError(f"recording.crop={crop} must be true, false, or null to crop where all pulses lie inside")
+    scale = factor(scale_uv)
+    interval = () if crop is False else ("startSIGInt", "stopSIGInt")
+    file = load(path, [*NEEDED, "discardChannelsVec", "PNR", *["ref_signal"] * force, *interval])
     file.need(NEEDED, "DEMUSE result", {"Description": "recording=otb reads exports of OTBioLab+"})
     rate_hz = file.rate_hz("fsamp")
-    signal, grid = _signal(file)
-    marked = _marked(file, grid)
+    signal, grid = _signal(file, scale)
+    marked = [] if keep_discarded else _marked(file, grid)
     channels = keep(signal.shape[1], sorted({*discard_channels, *marked}), "channel", file.name)
+    flagged = _flagged(file.stem, marked)
     pulses = _pulses(file)
-    units = keep(len(pulses), discard_units, "motor unit", file.name) if pulses else ()
+    units = keep(len(pulses), discard_units, "motor unit", file.name) if pulses else np.arange(0)
+    ratios, notes = _ratios(file, len(pulses))
+    units, said = enough_pnr(ratios, units, min_pnr_db, file.stem) if pulses else (units, ())
+    pnr_db = _pnr_db(file, ratios, units)
     trains = [pulses[unit] - 1 for unit in units]  # MATLAB counts from 1
-    pnr_db = _pnr_db(file, len(pulses), units)
     effort = _force(file, len(signal))
-    if crop:
-        low, high = _interval(file, len(signal), rate_hz)
+    stretch, cut = _stretch(file, crop, len(signal), rate_hz, pulses)
+    if stretch is not None:
+        low, high = stretch
         signal, effort = signal[low:high], None if effort is None else effort[low:high]
         trains = [train[(train >= low) & (train < high)] - low for train in trains]
-    return Recording(
+    recording = Recording(
         name=file.stem,
         signal=np.ascontiguousarray(signal[:, channels]),
         rate_hz=rate_hz,
@@ -56,12 +70,14 @@ def read(
         pnr_db=pnr_db,
         force=effort,
         discarded_channels=tuple({*discard_channels, *marked}),
-        discarded_units=tuple(discard_units),
+        discarded_units=tuple(sorted(set(range(1, len(pulses) + 1)) - {int(unit) + 1 for unit in units})),
+        notes=(*cut, *flagged, *notes, *said),
     )
+    return noticed(recording, discard_units)
 
 
-def _signal(file: MatFile) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Return the signal (time, channel) and the grid (row, column) -> channel; an empty cell is a missing electrode."""
+def _signal(file: MatFile, scale: float) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return the signal (time, channel) in microvolts and the grid (row, column) -> channel, -1 where a cell is empty."""
     cells = file.get("SIG")
     if not isinstance(cells, np.ndarray) or cells.dtype != object or cells.ndim != 2:
         raise ValueError(
@@ -83,7 +99,7 @@ def _signal(file: MatFile) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         raise ValueError(f"{file.name}: every cell of 'SIG' is empty")
     signal = np.empty((len(signals[0]), len(signals)), np.float32)
     for channel, values in enumerate(signals):
-        signal[:, channel] = single(values)
+        signal[:, channel] = single(values if scale == 1 else values * scale)
     return signal, grid
 
 
@@ -100,6 +116,15 @@ def _marked(file: MatFile, grid: NDArray[np.int64]) -> list[int]:
     if not np.isfinite(marks).all():
         raise ValueError(f"{file.name}: 'discardChannelsVec' must be 0 or 1 for each electrode, found nan or infinity")
     return [int(channel) + 1 for channel in grid[(marks != 0) & (grid >= 0)]]
+
+
+def _flagged(name: str, marked: Sequence[int]) -> tuple[str, ...]:
+    """Return a note on the channels that DEMUSE discarded."""
+    if not marked:
+        return ()
+    several = len(marked) > 1
+    which = f"channel{'s' * several} {','.join(map(str, marked))} {'are' if several else 'is'}"
+    return (f"{name}: {which} marked as discarded and left out; recording.keep_discarded=true keeps all",)
 
 
 def _pulses(file: MatFile) -> list[NDArray[np.int64]]:
@@ -125,13 +150,19 @@ def _pulses(file: MatFile) -> list[NDArray[np.int64]]:
     return trains
 
 
-def _pnr_db(file: MatFile, n_units: int, units: Iterable[int]) -> tuple[float, ...]:
-    """Return the pulse-to-noise ratio of each unit that is kept; none when the file does not say."""
+def _ratios(file: MatFile, n_units: int) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Return the pulse-to-noise ratio of each unit, none when the file does not say, and a note when it cannot be used."""
     ratios = file.vector("'PNR'", file.get("PNR"), "one number per motor unit")
+    if not ratios.size or len(ratios) == n_units:
+        return ratios, ()
+    which = f"'PNR' holds {len(ratios)} value{'s' * (len(ratios) > 1)} for {n_units} motor unit{'s' * (n_units != 1)}"
+    return ratios[:0], (f"{file.stem}: {which}, so nobody can tell whose they are: it is not used",)
+
+
+def _pnr_db(file: MatFile, ratios: NDArray[Any], units: NDArray[np.int64]) -> tuple[float, ...]:
+    """Return the pulse-to-noise ratio of each unit that is kept; none when the file does not say."""
     if not ratios.size:
         return ()
-    if len(ratios) != n_units:
-        raise ValueError(f"{file.name}: 'PNR' holds {len(ratios)} values for {n_units} motor units")
     for unit in units:
         if not np.isfinite(ratios[unit]):
             raise ValueError(
@@ -148,8 +179,35 @@ def _force(file: MatFile, n_samples: int) -> NDArray[np.float32] | None:
     if not force.size:
         return None
     if len(force) != n_samples:
-        raise ValueError(f"{file.name}: 'ref_signal' has {len(force)} samples, 'SIG' {n_samples}")
+        raise ValueError(
+            f"{file.name}: 'ref_signal' has {len(force)} samples, 'SIG' {n_samples}; recording.force=false leaves it out"
+        )
     return single(force)
+
+
+def _stretch(
+    file: MatFile, crop: bool | None, n_samples: int, rate_hz: float, pulses: Sequence[NDArray[np.int64]]
+) -> tuple[tuple[int, int] | None, tuple[str, ...]]:
+    """Return the first sample and the end of what to keep, None for all, and a note where nobody has typed which."""
+    if crop is not None:
+        return _interval(file, n_samples, rate_hz) if crop else None, ()
+    said = [file.get(key) for key in ("startSIGInt", "stopSIGInt")]
+    if all(isinstance(value, np.ndarray) and not value.size for value in said):
+        return None, ()
+    try:
+        low, high = _interval(file, n_samples, rate_hz)
+    except ValueError as error:
+        return None, (f"{error}; the whole recording is used",)
+    samples = np.concatenate([*pulses, np.empty(0, np.int64)]) - 1
+    inside = samples.size and samples.min() >= low - 1 and samples.max() <= high  # a pulse may lie on either edge
+    if not inside or high - low >= n_samples - 1:
+        return None, ()
+    low, high = min(low, int(samples.min())), max(high, int(samples.max()) + 1)
+    note = (
+        f"{file.stem}: only {low / rate_hz:g} to {high / rate_hz:g} s of {n_samples / rate_hz:g} s are used, startSIGInt to "
+        "stopSIGInt, for all pulses lie there and nobody decomposed the rest; recording.crop=false uses all"
+    )
+    return (max(low, 0), min(high, n_samples)), (note,)
 
 
 def _interval(file: MatFile, n_samples: int, rate_hz: float) -> tuple[int, int]:

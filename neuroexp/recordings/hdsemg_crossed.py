@@ -49,5 +49,6 @@ def read(
         grid=parts[0].grid,
         spike_trains=tuple(np.concatenate([parts[0].trains[u], parts[1].trains[u] + n_samples]) for u in strongest),
         force=np.concatenate([part.force for part in parts]),
+        force_unit="% MVC",
         simulated=True,
     )

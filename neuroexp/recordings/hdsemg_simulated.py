@@ -176,6 +176,7 @@ def read(
         grid=found.grid,
         spike_trains=tuple(found.trains[unit] for unit in sorted(strongest)),
         force=found.force,
+        force_unit="% MVC",
         simulated=True,
     )
 

@@ -4,70 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import sys
-import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from neuroexp.cuff import CLASSES, CONTACTS, GRID, RINGS, Session
-from neuroexp.foreign import LONGEST_NAME, existing, physical_bytes
+from neuroexp.foreign import LONGEST_NAME, physical_bytes
 from neuroexp.recording import Recording
+from neuroexp.recordings.rhd import File, open_file
+from neuroexp.recordings.rhd_order import check_once, ordered
 from neuroexp.shown import plain
 
 CHANNELS = RINGS * CONTACTS
 UNUSED = 8  # inputs at the end of a file of 64: two chips of 32, of which the cuff needs 56
-MAGIC = 0xC6912702  # the first four bytes of every RHD2000 file
-ZERO, UV_PER_COUNT = 32768, 0.195  # of every RHD2000 amplifier
-HEADER_BYTES = 1 << 20  # in which every header ends: 1,024 channels take a tenth of it
-RATES_HZ = (1.0, 1e6)
-BLOCKS = 64  # converted at once, small enough for the processor's cache
-
-
-@dataclass(frozen=True)
-class _File:
-    """One `.rhd` file whose header was read and whose size fits it."""
-
-    path: Path
-    name: str  # as it may be shown
-    rate_hz: float
-    channels: list[str]  # of the amplifiers, as they are named in `block`
-    start: int  # of the first block, bytes
-    block: np.dtype[Any]  # the rest of the file is a whole number of these
-    n_blocks: int
-    n_samples: int
-
-    def blocks(self, first: int, count: int) -> NDArray[Any]:
-        """Return `count` blocks; only they are in memory, which a map of the file would not promise."""
-        try:
-            found = np.fromfile(self.path, self.block, count, offset=self.start + first * self.block.itemsize)
-        except FileNotFoundError:
-            raise FileNotFoundError(f"{self.name} is no longer there") from None
-        except OSError as error:
-            raise ValueError(f"{self.name} cannot be read: {error.strerror or 'its disk fails'}") from None
-        if len(found) < count:
-            raise ValueError(f"{self.name} has become shorter since its header was read")
-        return found
-
-    def voltages(self, signal: NDArray[np.float32]) -> None:
-        """Write as many channels as it has into `signal` (time, channel), microvolts."""
-        for first in range(0, self.n_blocks, BLOCKS):
-            blocks = self.blocks(first, min(BLOCKS, self.n_blocks - first))
-            place = first * (self.n_samples // self.n_blocks)
-            part = signal[place : place + blocks["timestamp"].size]
-            for channel in range(signal.shape[1]):
-                part[:, channel] = blocks[self.channels[channel]].ravel()
-            part -= ZERO
-            part *= UV_PER_COUNT
 
 
 def read(path: str | None, rate_hz: float = 30000, fill_channels: Sequence[int] = (), missing: str = "") -> Session:
-    """Read a rat's folder with the folders Dorsiflexion, Plantarflexion and Pricking; their files join in order of name.
+    """Read a rat's folder with the folders Dorsiflexion, Plantarflexion and Pricking; their files join in order of time.
 
     Headers and digests are read now, voltages when a class is asked for. A channel in `fill_channels` (numbered from 1)
     becomes the mean of the nearest contacts to either side, around its ring, that are not filled themselves. `missing` is
@@ -75,10 +31,15 @@ def read(path: str | None, rate_hz: float = 30000, fill_channels: Sequence[int] 
     """
     folder = _folder(path, missing)
     name, fills = plain(folder.name), _fills(fill_channels)
-    classes = {which: [_open(file) for file in _files(folder, which)] for which in CLASSES}
+    classes = {which: [open_file(file) for file in _files(folder, which)] for which in CLASSES}
     for files in classes.values():
         _check(files, rate_hz)
     _check_memory(folder, classes)
+    check_once(classes, name)
+    notes = []
+    for which, files in classes.items():
+        classes[which], said = ordered(files, which)
+        notes += [f"{name}: {sentence}" for sentence in said]
     sha256 = _digest_all(folder, [file.path for files in classes.values() for file in files], fills)
 
     def voltages(which: str) -> Recording:
@@ -98,7 +59,19 @@ def read(path: str | None, rate_hz: float = 30000, fill_channels: Sequence[int] 
             filled_channels=tuple(fill_channels),
         )
 
-    return Session(name=name, sha256=sha256, read=voltages)
+    return Session(name=name, sha256=sha256, read=voltages, notes=tuple(notes))
+
+
+def files(folder: Path) -> list[Path]:
+    """Return the files of a rat's folder that `read` reads, in the order in which it joins them.
+
+    Raises FileNotFoundError or ValueError where it would.
+    """
+    found = []
+    for which in CLASSES:
+        in_order, _ = ordered([open_file(file) for file in _files(folder, which)], which)
+        found += [file.path for file in in_order]
+    return found
 
 
 def _fills(numbers: Sequence[int]) -> dict[int, tuple[int, int]]:
@@ -157,63 +130,7 @@ def _entries(folder: Path) -> list[Path]:
         raise ValueError(f"{plain(folder, LONGEST_NAME)} cannot be read: {error.strerror}") from None
 
 
-def _open(path: Path) -> _File:
-    existing(path)
-    name, size = plain(path, LONGEST_NAME), path.stat().st_size
-    with path.open("rb") as file:
-        head = file.read(HEADER_BYTES)
-    magic = int.from_bytes(head[:4], "little")
-    if magic != MAGIC:
-        raise ValueError(f"{name} is no Intan RHD file ({size} bytes that begin with {magic:#x}, not {MAGIC:#x})")
-    header = _header(head)
-    if header is None:
-        raise ValueError(f"{name}: its header is cut short or damaged ({size} bytes)")
-    rate_hz, channels, start, block, block_samples = header
-    if not RATES_HZ[0] <= rate_hz <= RATES_HZ[1]:
-        raise ValueError(f"{name}: its header is damaged: it says that the sampling rate is {rate_hz:g} Hz")
-    n_blocks, beyond = divmod(size - start, block.itemsize)
-    if beyond:
-        raise ValueError(
-            f"{name} is truncated: its last block lacks {block.itemsize - beyond} of {block.itemsize} bytes; copy it again"
-        )
-    if not n_blocks:
-        raise ValueError(f"{name} holds no voltages, only a header (Intan's .dat files are not read here)")
-    opened = _File(path, name, rate_hz, channels, start, block, n_blocks, n_blocks * block_samples)
-    first = int(opened.blocks(0, 1)["timestamp"][0, 0])
-    last = int(opened.blocks(n_blocks - 1, 1)["timestamp"][0, -1])
-    if last - first + 1 != opened.n_samples:
-        raise ValueError(
-            f"{name}: its time stamps span {last - first + 1} samples, it holds {opened.n_samples}: the recording was "
-            "interrupted; leave this file out of the folder"
-        )
-    return opened
-
-
-def _header(head: bytes) -> tuple[float, list[str], int, np.dtype[Any], int] | None:
-    """Return rate, amplifier channels, length and block of the header at the start of a file; None when it is damaged.
-
-    neo reads on for as many channels as a header says, so that it is given no more than a header can be.
-    """
-    try:
-        from neo.rawio.intanrawio import read_rhd  # noqa: PLC0415  # half a second, and an extra
-    except ImportError as error:
-        raise ValueError("recording=intan needs the package neo: pip install 'neuroexp[intan]'") from error
-
-    with tempfile.NamedTemporaryFile(suffix=".rhd") as file:
-        file.write(head)
-        file.flush()
-        try:
-            header, channels, fields, start, block_samples, _ = read_rhd(file.name, "header-attached")
-            block = np.dtype(fields)
-            names = [channel["native_channel_name"] for channel in channels if channel["signal_type"] == 0]
-            if not set(names) <= set(block.names or ()):  # NumPy gives a channel without a name one of its own
-                return None
-            return float(header["sampling_rate"]), names, int(start), block, int(block_samples)
-        except Exception:  # of any kind: neo indexes, decodes and looks up what a header cut short lacks
-            return None
-
-
-def _check_memory(folder: Path, classes: dict[str, list[_File]]) -> None:
+def _check_memory(folder: Path, classes: dict[str, list[File]]) -> None:
     """Refuse a class whose voltages this machine cannot hold, before its files are read to the end."""
     for which, files in classes.items():
         needed = sum(file.n_samples for file in files) * CHANNELS * 4
@@ -224,7 +141,7 @@ def _check_memory(folder: Path, classes: dict[str, list[_File]]) -> None:
             )
 
 
-def _check(files: list[_File], rate_hz: float) -> None:
+def _check(files: list[File], rate_hz: float) -> None:
     for file in files[1:]:
         if file.rate_hz != files[0].rate_hz or len(file.channels) != len(files[0].channels):
             raise ValueError(

@@ -9,16 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neuroexp.decomposed import enough_pnr, noticed
 from neuroexp.matfile import MatFile, found, load, single
 from neuroexp.parser import Text, Value
 from neuroexp.recording import Recording, keep, without_channels
+from neuroexp.recordings.otb_columns import Columns, columns
 from neuroexp.signals import pulse_to_noise_db
+from neuroexp.voltages import factor
 
 NEEDED = ("Data", "Description", "SamplingFrequency")
-CHANNEL = re.compile(r"\((\d+)\)\s*\[[uµ]V\]$")
-SPIKES = re.compile(r"^(?:[\d\s-]*-\s*)?decomposition of ", re.IGNORECASE)
-SOURCES = re.compile(r"^(?:[\d\s-]*-\s*)?source for decomposition of ", re.IGNORECASE)
-FORCE = re.compile(r"(?:acquired data|performed path|force|torque).*\[\s*%", re.IGNORECASE)
 MAX_LAG = 20  # samples between pulses and discharges in one file; 8 in the openhdemg project's sample
 # Serpentine numbering: electrode 1 next to the missing corner (row 0, column 0), down the first column, up the second.
 GRID_13X5 = re.compile(r"GR0[48]MM1305")
@@ -30,49 +29,78 @@ def read(
     discard_units: Sequence[int] = (),
     force: bool = True,
     missing: str = "",
+    min_pnr_db: float | None = None,
+    scale_uv: float = 1,
 ) -> Recording:
     """Read one export; channels and motor units to leave out are numbered from 1 in the order of the file.
 
-    Without `force` that is left out too. `missing` is what to advise when the file is not there. Raises FileNotFoundError or
+    Channels in other units of voltage become microvolts, times `scale_uv` where the file does not tell the truth; columns
+    that are not of the electrode grid are left out, and so are units below a pulse-to-noise ratio of `min_pnr_db`. Without
+    `force` that is left out too. `missing` is what to advise when the file is not there. Raises FileNotFoundError or
     ValueError, each with one sentence that names the file.
     """
+    scale = factor(scale_uv)
     file = load(path, NEEDED, missing)
     file.need(NEEDED, "OTBioLab+ export", {"MUPulses": "recording=demuse reads DEMUSE's results"})
-    columns, rate_hz = _columns(file), file.rate_hz("SamplingFrequency")
-    descriptions = _descriptions(file, columns.shape[1])
-    emg = [i for i, text in enumerate(descriptions) if CHANNEL.search(text)]
-    spikes = [i for i, text in enumerate(descriptions) if SPIKES.search(text)]
-    forces = [i for i, text in enumerate(descriptions) if FORCE.search(text)] if force else []
-    if not emg:
-        raise ValueError(f"{file.name}: no column is described as a channel in microvolts, such as '... (1)[uV]'")
-    if not spikes:
-        raise ValueError(
-            f"{file.name}: no column is described as 'Decomposition of ...': export the decomposition as well"
-        )
-    channels = keep(len(emg), discard_channels, "channel", file.name)
-    units = keep(len(spikes), discard_units, "motor unit", file.name)
-    grid = _grid(descriptions[emg[0]], len(emg))
-    trains = [_train(file.name, unit + 1, columns[:, spikes[unit]]) for unit in units]
-    sources = [i for i, text in enumerate(descriptions) if SOURCES.search(text)]
-    pnr_db = []
-    if len(sources) == len(spikes):
-        pairs = [(unit, train) for unit, train in zip(units, trains, strict=True) if len(train)]
-        pnr_db = [_pnr_db(file.name, unit + 1, columns[:, sources[unit]], train) for unit, train in pairs]
-    return Recording(
+    data, rate_hz = _table(file), file.rate_hz("SamplingFrequency")
+    descriptions = _descriptions(file, data.shape[1])
+    known = columns(descriptions, file.name)
+    channels = keep(len(known.channels), discard_channels, "channel", file.name)
+    channels = np.setdiff1d(channels, known.strangers)
+    if not len(channels):
+        raise ValueError(f"{file.name}: discarding all channels of the electrode grid leaves nothing")
+    units = keep(len(known.spikes), discard_units, "motor unit", file.name)
+    ratios = _ratios(file.name, data, known, units)
+    units, said = enough_pnr(ratios, units, min_pnr_db, file.stem)
+    trains = [_train(file.name, unit + 1, data[:, known.spikes[unit]]) for unit in units]
+    effort = known.force if force else None
+    recording = Recording(
         name=file.stem,
-        signal=single(columns[:, np.array(emg)[channels]]),
+        signal=_signal(data, known, channels, scale),
         rate_hz=rate_hz,
         sha256=file.sha256,
-        grid=None if grid is None else without_channels(grid, channels),
+        grid=_grid(descriptions, known, channels),
         spike_trains=tuple(trains),
-        pnr_db=tuple(pnr_db),
-        force=single(columns[:, forces[0]]) if forces else None,
-        discarded_channels=tuple(discard_channels),
-        discarded_units=tuple(discard_units),
+        pnr_db=tuple(float(ratio) for ratio in ratios[units] if not np.isnan(ratio)) if len(ratios) else (),
+        force=None if effort is None else single(data[:, effort]),
+        force_unit=known.force_unit,
+        discarded_channels=_missing(len(known.channels), channels),
+        discarded_units=_missing(len(known.spikes), units),
+        notes=tuple(f"{file.stem}: {note}" for note in known.notes) + said,
     )
+    return noticed(recording, discard_units)
 
 
-def _columns(file: MatFile) -> NDArray[Any]:
+def _missing(count: int, kept: NDArray[np.int64]) -> tuple[int, ...]:
+    """Return the numbers, from 1, of what is not kept."""
+    return tuple((np.setdiff1d(np.arange(count), kept) + 1).tolist())
+
+
+def _signal(data: NDArray[Any], known: Columns, channels: NDArray[np.int64], scale: float) -> NDArray[np.float32]:
+    """Return the channels (time, channel) in microvolts."""
+    signal = single(data[:, np.array(known.channels)[channels]])
+    factors = np.array(known.factors)[channels] * scale
+    if np.any(factors != 1):
+        signal *= factors.astype(np.float32)
+    return signal
+
+
+def _ratios(name: str, data: NDArray[Any], known: Columns, units: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the pulse-to-noise ratio of each unit, NaN for one that is not in `units` or never discharges.
+
+    None at all without a source for every unit.
+    """
+    if len(known.sources) != len(known.spikes):
+        return np.empty(0)
+    ratios = np.full(len(known.spikes), np.nan)
+    for unit in units:
+        train = _train(name, unit + 1, data[:, known.spikes[unit]])
+        if len(train):
+            ratios[unit] = _pnr_db(name, unit + 1, data[:, known.sources[unit]], train)
+    return ratios
+
+
+def _table(file: MatFile) -> NDArray[Any]:
     data = _inner(file.get("Data"))
     if not isinstance(data, np.ndarray) or data.ndim != 2 or data.dtype.kind not in "fiu":
         raise ValueError(
@@ -117,10 +145,11 @@ def _pnr_db(name: str, unit: int, source: NDArray[Any], train: NDArray[np.int64]
         return pulse_to_noise_db(source, train, MAX_LAG)
 
 
-def _grid(description: str, n_channels: int) -> NDArray[np.int64] | None:
+def _grid(descriptions: Sequence[str], known: Columns, channels: NDArray[np.int64]) -> NDArray[np.int64] | None:
     """Return the 13x5 grid (row, column) -> channel of the electrode arrays whose order is known, else None."""
-    if not GRID_13X5.search(description) or n_channels != 64:
+    places = np.setdiff1d(np.arange(len(known.channels)), known.strangers)  # of the whole grid
+    if not GRID_13X5.search(descriptions[known.channels[places[0]]]) or len(places) != 64:
         return None
-    places = np.concatenate([[-1], np.arange(64)]).reshape(5, 13).T
-    places[:, 1::2] = places[::-1, 1::2]
-    return places
+    grid = np.concatenate([[-1], np.arange(64)]).reshape(5, 13).T
+    grid[:, 1::2] = grid[::-1, 1::2]
+    return without_channels(grid, np.flatnonzero(np.isin(places, channels)))

@@ -173,6 +173,7 @@ def _pieces(spec: Spec, source: Source | None, chosen: Options, known: _Known) -
     for name, read in source.parts:
         recording = read()
         sources.check(spec, recording)
+        known.notes.extend(note for note in recording.notes if note not in known.notes)
         signal = recording.signal
         if chosen.seconds is not None:
             signal = signal[: round(chosen.seconds * spec.rate_hz)]
