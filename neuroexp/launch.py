@@ -15,6 +15,7 @@ from filelock import FileLock
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from neuroexp import files, places, rays
 
@@ -85,12 +86,14 @@ def check(config: Any) -> None:
     try:
         HydraConfig.instance().set_config(config)  # to which ${hydra:...} refers
         for what, place in (("the launch", folder), ("tracking.ledger", config.tracking.ledger)):
+            if not isinstance(place, str):
+                raise ValueError(f"the folder of {what} is {place}, it must be a path")
             places.check_name(place, what)
             places.check_folder(Path(place).absolute())
-        places.check_store(config.tracking.uri)
+        places.check_store(str(config.tracking.uri))
     except OSError as error:
         sys.exit(places.trouble(error))
-    except ValueError as error:
+    except (ValueError, OmegaConfBaseException) as error:
         sys.exit(str(error))
 
 

@@ -73,9 +73,14 @@ def test_tables_of_a_launch(capsys):
 def test_status_of_a_launch_whose_files_were_tampered_with(tmp_path):
     place = tmp_path / "outputs" / "2026-01-01_00-00-00-abcd"
     (place / "1").mkdir(parents=True)
-    launch.write(place, {"command": [EVIL, "a b"], "jobs": 2, "host": EVIL, "claimant": "", "began": 0}, launch.LAUNCH)
+    launch.write(
+        place,
+        {"command": [EVIL, "a b"], "jobs": 2, "host": EVIL, "name": EVIL, "cluster": False, "began": 0},
+        launch.LAUNCH,
+    )
     launch.write(place, row("failed") | {"job": 0, "name": EVIL, "error": EVIL, "log": EVIL})
-    launch.write(place / "1", {"job": 1, "name": EVIL, "began": 0}, launch.RUNNING)
+    running = {"job": 1, "name": EVIL, "log": EVIL, "began": 0, "uri": "", "artifacts": "", "experiment": EVIL}
+    launch.write(place / "1", running, launch.RUNNING)
     done = subprocess.run(
         [sys.executable, "-m", "neuroexp.status"], cwd=tmp_path, capture_output=True, text=True, check=False
     )
