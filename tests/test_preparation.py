@@ -208,12 +208,15 @@ def test_stimuli_are_told_apart_over_all_classes(prepared):
 
 def test_the_cache_gives_back_the_same_and_reads_nothing(tmp_path):
     one = prepare(eng_simulated.read(duration_s=8), SETTINGS, 100, RATE, str(tmp_path))
-    unreadable = Session("other name", one.sha256, lambda name: pytest.fail("read again"), simulated=True)
+    unreadable = Session(
+        "other name", one.sha256, lambda name: pytest.fail("read again"), simulated=True, notes=("a: b",)
+    )
     two = prepare(unreadable, SETTINGS, 100, RATE, str(tmp_path))
     for part in (lambda s: s, lambda s: s.rest):
         for array in ("windows", "label", "first", "stimulus"):
             np.testing.assert_array_equal(getattr(part(one), array), getattr(part(two), array))
     assert (two.facts, two.n_samples, two.classes, two.simulated) == (one.facts, one.n_samples, CLASSES, True)
+    assert (one.notes, two.notes) == ((), ("a: b",))  # they are of where it lies now
     assert two.traces.keys() == one.traces.keys()
     assert [path.suffix for path in sorted(tmp_path.iterdir())] == [".lock", ".npz"]
 
