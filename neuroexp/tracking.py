@@ -26,7 +26,7 @@ from mlflow.exceptions import MlflowException, RestException
 from requests import RequestException
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from neuroexp import files, reach, runfiles
+from neuroexp import files, moved, reach, runfiles
 from neuroexp.views import DESCRIPTION, NOTE, member, saved_view
 
 log = logging.getLogger(__name__)
@@ -334,6 +334,8 @@ def opening(uri: str) -> Iterator[mlflow.MlflowClient]:
     with warnings.catch_warnings(), reaching(uri), _lock(uri):
         warnings.simplefilter("ignore")  # of the libraries below MLflow, about each other
         _create(uri)
+        if uri.startswith("sqlite:///"):
+            moved.settle(Path(uri.removeprefix("sqlite:///")))
         yield mlflow.MlflowClient(uri)
 
 
