@@ -28,7 +28,7 @@ from mlflow.exceptions import MlflowException, RestException
 from requests import RequestException
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from neuroexp import files, places, reach, runfiles
+from neuroexp import files, moved, places, reach, runfiles
 from neuroexp.shown import plain
 from neuroexp.views import DESCRIPTION, NOTE, member, saved_view
 
@@ -357,6 +357,8 @@ def opening(uri: str) -> Iterator[mlflow.MlflowClient]:
     with warnings.catch_warnings(), reaching(uri), _lock(uri):
         warnings.simplefilter("ignore")  # of the libraries below MLflow, about each other
         _create(uri)
+        if (path := places.database(uri)) is not None:
+            moved.settle(path)
         yield mlflow.MlflowClient(uri)
 
 

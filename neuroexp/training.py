@@ -105,6 +105,8 @@ def _selected(trainer: Trainer, history: list[dict[str, float]]) -> dict[str, fl
 
 def _trainer(job: Job, cell: Cell, ours: list[Any]) -> Trainer:
     settings = job.config["trainer"]
+    if settings.get("fast_dev_run"):
+        raise ValueError("trainer.fast_dev_run keeps no epoch that could be tested: trainer=smoke is the quick try")
     build = trust.build(settings | {"_partial_": True}, job.trusted)
     callbacks = [callback for callback in build.keywords["callbacks"].values() if callback is not None]
     for callback in callbacks:
@@ -146,6 +148,10 @@ def _best(trainer: Trainer, history: list[dict[str, float]]) -> Path:
     callback = trainer.checkpoint_callback
     if not isinstance(callback, ModelCheckpoint) or callback.monitor is None:
         raise ValueError("trainer.callbacks.best is needed: the epoch that it chooses is tested")
+    if not any(callback.monitor in row for row in history):
+        raise ValueError(
+            f"{callback.monitor} was never measured: no epoch was validated with these settings of trainer"
+        )
     if not any(math.isfinite(row.get(callback.monitor, math.nan)) for row in history):
         raise ValueError(f"{callback.monitor} was never a number: lower optimizer.lr")
     best = Path(callback.best_model_path)

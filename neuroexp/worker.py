@@ -20,6 +20,9 @@ from neuroexp.job import Job, Result, run, sentence
 STOP_S = 30.0  # what a job has to end by itself after it was told to stop
 STOPPED = 128 + signal.SIGTERM  # how the process ends by itself when it is told to stop
 TOLD = (STOPPED, -signal.SIGTERM, -signal.SIGINT)  # who sends these signals wants it to stop; others are accidents
+SCHEDULERS = [
+    getattr(signal, name) for name in ("SIGUSR1", "SIGUSR2") if hasattr(signal, name)
+]  # say that time runs out
 HANGUP = getattr(signal, "SIGHUP", None)  # of the terminal, on systems that have it
 
 
@@ -75,15 +78,16 @@ class Worker:
             context = multiprocessing.get_context("spawn")
             self.connection, theirs = context.Pipe()
             self.process = context.Process(target=_serve, args=(theirs, os.getpid()), name="neuroexp", daemon=True)
-            # Ctrl-C reaches every process of a terminal; the child is told by its parent what to do about it
-            blocked = hasattr(signal, "pthread_sigmask")
+            # Ctrl-C reaches every process of a terminal, and a scheduler's signals may reach every one of a job: the child is
+            # told by its parent what to do about it, from its first moment on
+            blocked, ours = hasattr(signal, "pthread_sigmask"), {signal.SIGINT, *SCHEDULERS}
             if blocked:
-                signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+                before = signal.pthread_sigmask(signal.SIG_BLOCK, ours)
             try:
                 self.process.start()
             finally:
                 if blocked:
-                    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+                    signal.pthread_sigmask(signal.SIG_SETMASK, before)
             theirs.close()
             atexit.register(self.close)
         assert self.connection is not None

@@ -48,7 +48,7 @@ OURS = {
     "checkpoints": {"files"},
     "reach": {"launch"},
     "runfiles": {"files"},
-    "tracking": {"files", "places", "reach", "runfiles", "shown", "views"},
+    "tracking": {"files", "moved", "places", "reach", "runfiles", "shown", "views"},
     "views": set(),
     "launch": {"files", "places", "rays"},
     "rays": set(),
@@ -251,6 +251,7 @@ OURS = {
     "web": set(),
     "decomposed": {"matching", "recording"},
     "voltages": set(),
+    "moved": set(),
 }
 # library -> the only places that know it
 LIBRARIES = {

@@ -339,21 +339,6 @@ def test_the_view_shows_who_fires_and_how_late():
     assert [line.count("┃") for line in text.getvalue().splitlines()] == [0, 2, 1]
 
 
-@given(st.lists(st.integers(1, 40), min_size=1, max_size=6), st.integers(0, 3))
-def test_stamps_number_the_samples(sizes, lost):
-    """Chunks of stamps with `lost` tenths of a second between them, and scatter that is no gap."""
-    rate, position, expected, truth = 1000.0, 0, None, 0
-    for number, size in enumerate(sizes):
-        stamps = 50 + (truth + np.arange(size)) / rate + 0.004 * (number % 2)
-        [(piece, first)] = lsl.numbered(stamps, rate, position, expected)
-        assert (piece.start, piece.stop) == (0, size)
-        assert abs(first - truth) <= 4
-        position, expected = first + size, stamps[-1] + 1 / rate
-        truth += size + 100 * lost
-    jump = np.concatenate([np.arange(10), 500 + np.arange(5), 8 + np.arange(4)]) / rate
-    assert lsl.numbered(jump, rate, 0, None) == [(slice(0, 10), 0), (slice(10, 15), 500), (slice(15, 19), 8)]
-
-
 class Sender:
     """An outlet of a recording that a thread feeds in real time, in chunks with stamps."""
 
@@ -416,6 +401,107 @@ def test_a_stream_of_lsl_is_decoded_with_its_gaps_and_decisions_leave_over_lsl()
     assert list(heard) == starts[(starts + 20 <= 640) | (starts >= 768)].tolist()
     np.testing.assert_array_equal(received, np.stack(list(heard.values())))
     assert notes == [f"lsl:{sender.name} names no unit: its values are taken as microvolts"]
+
+
+class Device(Sender):
+    """An outlet whose pushes, after a first chunk, a function of it and its signal makes; it closes when they are over."""
+
+    def __init__(self, signal, rate_hz, push, source_id=None, labels=None, units=None):
+        pylsl = lsl._library()
+        self.name = f"test {uuid.uuid4()}"
+        info = pylsl.StreamInfo(self.name, "EMG", signal.shape[1], rate_hz, pylsl.cf_float32, source_id or "")
+        if labels:
+            info.set_channel_labels(labels)
+        if units:
+            info.set_channel_units(units)
+        self.outlet, self.signal, self.rate_hz, self.push = pylsl.StreamOutlet(info), signal, rate_hz, push
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.clock = pylsl.local_clock
+
+    def run(self) -> None:
+        while not self.outlet.wait_for_consumers(0.1):
+            pass
+        self.push(self)
+        time.sleep(0.3)
+        del self.outlet
+
+
+def bursts(device: Device) -> None:
+    """Send what is there every 200 ms, sample by sample, stamped then."""
+    began, low = device.clock(), 0
+    while low < len(device.signal):
+        time.sleep(0.2)
+        high = min(len(device.signal), round((device.clock() - began) * device.rate_hz))
+        for sample in device.signal[low:high]:
+            device.outlet.push_sample(sample.tolist())
+        low = high
+
+
+def stepping(device: Device) -> None:
+    """Send chunks whose stamps step back by 3 s after half of them, and are lost for a moment later."""
+    began = device.clock()
+    for number, first in enumerate(range(0, len(device.signal), 64)):
+        last = began + (first + 63) / device.rate_hz
+        time.sleep(max(0, last - device.clock()))
+        if not 40 <= number < 44:
+            device.outlet.push_chunk(np.ascontiguousarray(device.signal[first : first + 64]), last - 3 * (number >= 20))
+
+
+def test_a_stream_in_bursts_that_ends_is_decoded_as_its_recording(tmp_path, capsys):
+    signal = noise(2600, 5)
+    labels, units = ["A", "B", "AUX", "C", "2"], ["uV", "uV", "bananas", "uV", "uV"]
+    device = Device(signal, 2048, bursts, labels=labels, units=units)
+    for channels, said in (
+        (
+            None,
+            r"has 5 channels, run was trained on 3: choose .* by number such as channels=1-3 or by label such as channels=A,B",
+        ),
+        ("1-2", "channels=1-2 chooses 2 of the 5 channels of .*, run was trained on 3"),
+        ("A,D,C", "has no channel D; valid are numbers from 1 to 5, .* and labels .its labels: A, B, AUX, C, 2."),
+        ("4-6", "4-6 is not within the 5 channels of .*, 1-5"),
+        ("A,1,B", "channels=A,1,B names channel 1 of .* twice"),
+        ("A,B,AUX", "has channel 3 in bananas"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            lsl.inlet(device.name, SPEC, 1, print, channels=channels)
+    with pytest.raises(ValueError, match="channels= chooses among those of a live stream: it needs input=lsl:NAME"):
+        options({"channels": "1-3"}, SPEC)
+    device.thread.start()
+    chosen = options(
+        {"input": f"lsl:{device.name}", "seconds": "30", "channels": "C, 1,2"}, SPEC
+    )  # "2" is the label of the fifth
+    heard: list[np.ndarray] = []
+    engine = engines.build("eager", DECODER, {})
+    summary = replay(
+        SPEC, None, chosen, lambda windows: (heard.append(windows[0]), engine(windows))[1], tmp_path / "out"
+    )
+    found = summary["health"][""]
+    assert (found["gaps"], found["late_samples"], summary["timing"]["recorded_s"]) == (0, 0, 2600 / 2048)
+    whole = signals.bandpass(signal[:, [3, 0, 4]], 2048, 20, 400, 2, zero_phase=False)
+    for start, values in zip(segments.window_starts(2600, 20, 10), heard[pace.WARM_UP :], strict=False):
+        np.testing.assert_array_equal(values, whole[start : start + 20].T)
+    report.show(summary)
+    assert f"lsl:{device.name} ended after 1.3 s of signal" in capsys.readouterr().out
+    assert (tmp_path / "out" / "summary.json").is_file()
+
+
+def test_a_stream_whose_clock_is_set_goes_on_behind_one_gap(tmp_path, capsys):
+    device = Device(noise(64 * 60, 3), 2048, stepping)
+    device.thread.start()
+    chosen = options({"input": f"lsl:{device.name}", "seconds": "30"}, SPEC)
+    summary = replay(SPEC, None, chosen, engines.build("eager", DECODER, {}), tmp_path / "out")
+    assert capsys.readouterr().out.splitlines() == [  # as it happened
+        "the clock of the stream stepped back by 3 s at 0.62 s: its samples are counted on",
+        "256 samples are missing at 1.25 s (125.0 ms)",
+    ]
+    found = summary["health"][""]
+    assert (found["gaps"], found["missing_samples"], found["late_samples"]) == (2, 256, 0)
+    assert summary["timing"]["recorded_s"] == 64 * 60 / 2048
+    assert summary["timing"]["decided"] + found["lost_windows"] + summary["timing"]["dropped"] == 383
+    report.show(summary)
+    said = capsys.readouterr().out
+    assert "stepped back" not in said  # a second time
+    assert f"2 gaps, {found['lost_windows']} windows that touch them not decided" in said
 
 
 def test_a_live_stream_comes_in_microvolts_and_its_silence_is_noted():

@@ -18,10 +18,10 @@ from neuroexp.replay.source import Source
 
 USAGE = (
     "python -m neuroexp.replay run_id=RUN_ID|decoder=FILE [recording=NAME] [recording.path=FILE] [chunk=SAMPLES] "
-    "[speed=1|max] [engine=eager] [threads=1] [threshold=0.5] [input=lsl:STREAM] [output=lsl:STREAM] [seconds=10] "
-    "[tracking.uri=URI]"
+    "[speed=1|max] [engine=eager] [threads=1] [threshold=0.5] [input=lsl:STREAM] [channels=1-64] [output=lsl:STREAM] "
+    "[seconds=10] [tracking.uri=URI]"
 )
-OWN = ("chunk", "speed", "engine", "threads", "threshold", "input", "output", "seconds")
+OWN = ("chunk", "speed", "engine", "threads", "threshold", "input", "channels", "output", "seconds")
 
 
 @command

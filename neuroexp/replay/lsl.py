@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -15,38 +14,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroexp.decoder import Spec
+from neuroexp.replay import montage
+from neuroexp.replay.clock import Clock, Placed
 from neuroexp.replay.stream import Window
 
 WAIT_S = 10.0  # for a stream to appear
 PULL_S = 0.05  # without samples before the inlet is asked again
-JITTER_S = 0.02  # between the stamps of chunks that follow one another; more is a gap
 QUIET = "[log]\nlevel = -3\n"  # nothing but what ends the process: that a stream fell silent is said at the end
 SILENT_S = 1.0  # without samples before the end, which is worth saying
-UNITS_UV = {  # what the streams of acquisition systems call them, without case: microvolts
-    "microvolts": 1.0,
-    "microvolt": 1.0,
-    "uv": 1.0,
-    "µv": 1.0,
-    "μv": 1.0,
-    "millivolts": 1e3,
-    "millivolt": 1e3,
-    "mv": 1e3,
-    "volts": 1e6,
-    "volt": 1e6,
-    "v": 1e6,
-}
 
 Piece = tuple[NDArray[np.float32], int, float | None]
 Heard = Callable[[Window, NDArray[np.float32]], None]
 
 
-def inlet(name: str, spec: Spec, seconds: float | None, note: Callable[[str], None]) -> Iterator[Piece]:
-    """Yield what the stream `name` sends, for `seconds` or until it is interrupted: samples, number of the first, arrival.
+def inlet(
+    name: str,
+    spec: Spec,
+    seconds: float | None,
+    note: Callable[[str], None],
+    part: Callable[[str], None] = lambda why: None,
+    channels: str | None = None,
+) -> Iterator[Piece]:
+    """Yield what the stream `name` sends, for `seconds`, until it ends or is interrupted.
 
-    Samples come in microvolts, whatever unit the stream names for each channel. The number of a chunk's first sample follows
-    from its time stamp, so that what was lost on the way shows as a gap; a chunk whose stamps lie before those of the last
-    one is late. `note` hears what is worth saying of the stream. Raises ValueError when there is no such stream, or its
-    channels, nominal rate or units are not what the run was trained on.
+    Pieces are samples, the number of the first, and when they arrived. Samples come in microvolts, whatever unit the stream
+    names for each channel; `channels` chooses them by label or number. Samples are numbered by a `Clock`, so that what was
+    lost on the way shows as a gap. `note` hears what is worth saying of the
+    stream, `part` why the next samples do not follow those before, where nobody knows how many are missing. Raises ValueError
+    when there is no such stream, or its channels, nominal rate or units are not what the run was trained on.
     """
     lsl = _library()
     found = lsl.resolve_byprop("name", name, timeout=WAIT_S)
@@ -56,31 +51,21 @@ def inlet(name: str, spec: Spec, seconds: float | None, note: Callable[[str], No
     if len({info.uid() for info in found}) > 1:
         raise ValueError(f"input=lsl:{name}: {len(found)} streams have this name")
     info = found[0]
-    for what, theirs, ours in (
-        ("channels", info.channel_count(), spec.n_channels),
-        ("Hz", info.nominal_srate(), spec.rate_hz),
-    ):
-        if theirs != ours:
-            raise ValueError(f"lsl:{name} has {theirs:g} {what}, {spec.name} was trained on {ours:g}")
+    if info.nominal_srate() != spec.rate_hz:
+        raise ValueError(f"lsl:{name} has {info.nominal_srate():g} Hz, {spec.name} was trained on {spec.rate_hz:g}")
     source = lsl.StreamInlet(info)
-    source.open_stream(timeout=WAIT_S)
-    scale = _microvolts(source.info(timeout=WAIT_S), name)
+    try:
+        source.open_stream(timeout=WAIT_S)
+        whole = source.info(timeout=WAIT_S)
+    except (lsl.util.LostError, lsl.util.TimeoutError):
+        raise ValueError(
+            f"lsl:{name} was there a moment ago and does not answer any more: start it, and this again"
+        ) from None
+    taken = montage.chosen(channels, whole.get_channel_labels() or [], whole.channel_count(), name, spec)
+    scale = montage.microvolts(whole.get_channel_units() or [], taken, name)
     if scale is None:
         note(f"lsl:{name} names no unit: its values are taken as microvolts")
-    return _pulled(source, spec.rate_hz, seconds, np.float32(1) if scale is None else scale, name, note)
-
-
-def _microvolts(info: Any, name: str) -> NDArray[np.float32] | None:
-    """Return the microvolts (channel,) of one unit of a stream, None where it names none; raises ValueError for another."""
-    units = [unit.strip() for unit in info.get_channel_units() or [] if unit]
-    if len(units) < info.channel_count():
-        return None
-    unknown = [(number, unit) for number, unit in enumerate(units, start=1) if unit.lower() not in UNITS_UV]
-    if unknown:
-        raise ValueError(
-            f"lsl:{name} has channel {unknown[0][0]} in {unknown[0][1]}: valid are microvolts, millivolts and volts"
-        )
-    return np.array([UNITS_UV[unit.lower()] for unit in units], dtype=np.float32)
+    return _pulled(source, spec.rate_hz, seconds, np.float32(1) if scale is None else scale, taken, name, note, part)
 
 
 def _pulled(
@@ -88,48 +73,42 @@ def _pulled(
     rate_hz: float,
     seconds: float | None,
     scale: np.float32 | NDArray[np.float32],
+    taken: NDArray[np.int64],
     name: str,
     note: Callable[[str], None],
+    part: Callable[[str], None],
 ) -> Iterator[Piece]:
-    began, position = time.perf_counter(), 0
-    latest = began
-    expected: float | None = None  # stamp of the next sample
+    clock, began, lost = Clock(rate_hz), time.perf_counter(), _library().util.LostError
+    latest, ended = began, False
+
+    def pieces(placed: Iterator[Placed]) -> Iterator[Piece]:
+        for piece in placed:
+            if piece.seam:
+                part(piece.seam)
+            yield np.asarray(piece.values[:, taken], dtype=np.float32) * scale, piece.first, piece.arrived
+
     try:
-        while seconds is None or time.perf_counter() - began < seconds:
-            values, stamps = source.pull_chunk(timeout=PULL_S, min_samples=1, as_numpy=True)
-            arrived = time.perf_counter()
-            if not len(stamps):
+        while not ended and (seconds is None or time.perf_counter() - began < seconds):
+            try:
+                values, stamps = source.pull_chunk(timeout=PULL_S, min_samples=1, as_numpy=True)
+            except lost:  # a stream without a source id is not waited for
+                ended = True
                 continue
-            latest = arrived
-            for piece, first in numbered(np.asarray(stamps), rate_hz, position, expected):
-                yield np.asarray(values[piece], dtype=np.float32) * scale, first, arrived
-                end = first + piece.stop - piece.start
-                if end > position:
-                    position, expected = end, float(stamps[piece.stop - 1]) + 1 / rate_hz
+            arrived = time.perf_counter()
+            if len(stamps):
+                latest = arrived
+                yield from pieces(clock.take(np.asarray(values), np.asarray(stamps, dtype=float), arrived))
+            yield from pieces(clock.due(arrived))
+        yield from pieces(clock.finish())
     finally:
-        silent_s = time.perf_counter() - latest
-        if silent_s > SILENT_S:
-            note(f"lsl:{name} sent nothing in the last {silent_s:.1f} s, after {position / rate_hz:.1f} s of signal")
+        silent_s, signal_s = time.perf_counter() - latest, clock.count / rate_hz
+        if ended:
+            note(f"lsl:{name} ended after {signal_s:.1f} s of signal")
+        elif silent_s > SILENT_S:
+            note(f"lsl:{name} sent nothing in the last {silent_s:.1f} s, after {signal_s:.1f} s of signal")
+        if pace := clock.pace():
+            note(f"lsl:{name}: {pace}")
         source.close_stream()
-
-
-def numbered(
-    stamps: NDArray[np.float64], rate_hz: float, position: int, expected: float | None
-) -> list[tuple[slice, int]]:
-    """Cut a chunk where its stamps (time,) jump: slices of it, and the number of the first sample of each.
-
-    The sample with number `position` is expected at `expected` seconds; stamps may be off by `JITTER_S`, either way.
-    """
-    jumps = np.diff(stamps) - 1 / rate_hz
-    cuts = [0, *(np.flatnonzero(np.abs(jumps) > JITTER_S) + 1).tolist(), len(stamps)]
-    found = []
-    for low, high in itertools.pairwise(cuts):
-        late_s = 0.0 if expected is None else float(stamps[low]) - expected
-        first = position + (round(late_s * rate_hz) if abs(late_s) > JITTER_S else 0)
-        found.append((slice(low, high), first))
-        if first + high - low > position:
-            position, expected = first + high - low, float(stamps[high - 1]) + 1 / rate_hz
-    return found
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ import math
 import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,7 @@ class Options:
     threshold: float | None  # in place of the run's own
     input: str | None
     output: str | None
+    channels: str | None = None  # of the live input, by label or number
 
 
 def options(words: Mapping[str, str], spec: Spec) -> Options:
@@ -67,7 +68,10 @@ def options(words: Mapping[str, str], spec: Spec) -> Options:
     if threshold is not None and not spec.step:
         raise ValueError(f"threshold={threshold:g} says nothing to {spec.name}: a CAP is of its most probable class")
     ends = (found[name].removeprefix("lsl:") if name in found else None for name in ("input", "output"))
-    return Options(chunk, found["speed"] == "1", threads, found["engine"], seconds, threshold, *ends)
+    if "channels" in found and "input" not in found:
+        raise ValueError("channels= chooses among those of a live stream: it needs input=lsl:NAME")
+    streams = (*ends, found.get("channels"))
+    return Options(chunk, found["speed"] == "1", threads, found["engine"], seconds, threshold, *streams)
 
 
 def _number(found: Mapping[str, str], name: str, below: float, wrong: str) -> float | None:
@@ -89,6 +93,20 @@ class _Known:
     trains: list[NDArray[np.int64]]  # true spike trains of the only one
     tested: dict[str, NDArray[np.bool_]]  # of each, the samples (time,) that the run was tested on
     notes: list[str]  # on how they fit the run, and on how they came
+    said: list[str] = dataclasses.field(default_factory=list)  # as it happened
+    say: Callable[[str], None] | None = None  # where that is said
+    stream: Stream | None = None  # the one that is decoded
+
+    def happened(self, sentence: str) -> None:
+        """Say at once what breaks a live stream."""
+        self.said.append(sentence)
+        if self.say is not None:
+            self.say(sentence)
+
+    def part(self, sentence: str) -> None:
+        """Have the stream go on behind a seam."""
+        if self.stream is not None:
+            self.stream.part(sentence)
 
 
 def replay(spec: Spec, source: Source | None, chosen: Options, engine: Predict, place: Path) -> dict[str, Any]:
@@ -120,9 +138,12 @@ def replay(spec: Spec, source: Source | None, chosen: Options, engine: Predict, 
             from neuroexp.replay import lsl  # noqa: PLC0415 - an extra
 
             heard = stack.enter_context(lsl.outlet(chosen.output, spec))
-        stack.enter_context(view.shown(spec, tally))
+        known.say = stack.enter_context(view.shown(spec, tally))
         for name, pieces in parts:
             decoding = Decoding(spec, engine, tally, heard)
+            known.stream = decoding.stream
+            if source is None:
+                known.stream.health.say = known.happened
             try:
                 for chunk, first, arrived in pieces:
                     table.write(decoding.push(chunk, first, arrived), name)
@@ -146,7 +167,7 @@ def replay(spec: Spec, source: Source | None, chosen: Options, engine: Predict, 
         "threshold": spec.threshold if spec.step else None, "highest_probability": tally.highest,
     }  # fmt: skip
     _finish(spec, source, summary, tally, known, Path(table.file.name))
-    summary["notes"] = known.notes
+    summary |= {"notes": known.notes, "said": known.said}
     if stopped and source is not None:
         place = place.with_name(f"{place.name}-stopped")
     summary["folder"] = str(place)
@@ -163,7 +184,7 @@ def _pieces(spec: Spec, source: Source | None, chosen: Options, known: _Known) -
         from neuroexp.replay import lsl  # noqa: PLC0415 - an extra
 
         assert chosen.input is not None
-        yield "", lsl.inlet(chosen.input, spec, chosen.seconds, known.notes.append)
+        yield "", lsl.inlet(chosen.input, spec, chosen.seconds, known.notes.append, known.part, chosen.channels)
         return
     if not source.own and spec.step:
         known.notes.append(
@@ -248,5 +269,7 @@ def folder(spec: Spec, source: Source | None, chosen: Options) -> Path:
         words.append(f"above {chosen.threshold:g}")
     if source is None or not source.own:
         words.append(source.name if source else f"lsl {chosen.input}")
+    if chosen.channels is not None:
+        words.append(f"channels {chosen.channels}")
     plain = (re.sub(r"[^\w.]+", "-", word).strip("-") for word in (spec.run_id[:8] or spec.name, " ".join(words)))
     return Path("outputs", "replay", *plain)

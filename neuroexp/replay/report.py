@@ -58,7 +58,8 @@ def show(summary: Mapping[str, Any]) -> None:
         out.print(f"\n{summary['unscored']}", markup=False, soft_wrap=True)
     out.print()
     for note in (*summary["notes"], *health(summary["health"])):
-        out.print(note, markup=False, soft_wrap=True)
+        if note not in summary["said"]:
+            out.print(note, markup=False, soft_wrap=True)
     out.print(f"{summary['folder']}/replay.png", markup=False, soft_wrap=True)
 
 
@@ -79,7 +80,8 @@ def health(found: Mapping[str, Any]) -> list[str]:
         for channel, count in kept["replaced"].items():
             said.append(f"{begin}channel {channel} was not finite in {count} samples: its last good value stands there")
         if kept["gaps"]:
-            said.append(f"{begin}{kept['gaps']} gaps, {kept['lost_windows']} windows that touch them not decided")
+            gaps = f"{kept['gaps']} gap{'s' * (kept['gaps'] > 1)}"
+            said.append(f"{begin}{gaps}, {kept['lost_windows']} windows that touch them not decided")
         if kept["late_samples"]:
             said.append(f"{begin}{kept['late_samples']} samples came again or too late: dropped")
     return list(dict.fromkeys(said))
@@ -87,7 +89,9 @@ def health(found: Mapping[str, Any]) -> list[str]:
 
 def plain(kept: Health) -> dict[str, Any]:
     """Return a stream's health as it goes into the summary."""
-    return {name: dict(value) if isinstance(value, dict) else value for name, value in vars(kept).items()}
+    found = {name: dict(value) if isinstance(value, dict) else value for name, value in vars(kept).items()}
+    del found["say"]
+    return found
 
 
 def _agreements(out: Any, summary: Mapping[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -44,11 +44,21 @@ class Health:
     missing_samples: int = 0  # in the gaps
     late_samples: int = 0  # that came again or too late, and were dropped
     lost_windows: int = 0  # that touch a gap, and were not decided
+    say: Callable[[str], None] | None = field(
+        default=None, repr=False
+    )  # who hears at once of what breaks a live stream
 
     def note(self, sentence: str) -> None:
         """Keep a sentence, of the first ones only: a stream may go on for days."""
         if len(self.notes) < NOTES:
             self.notes.append(sentence)
+
+    def gap(self, sentence: str) -> None:
+        """Count a gap, say and keep what it is."""
+        self.gaps += 1
+        if self.say is not None and len(self.notes) < NOTES:
+            self.say(sentence)
+        self.note(sentence)
 
 
 class Channels:
@@ -171,6 +181,7 @@ class Stream:
         prepared = spec.preparation
         self.spec, self.health = spec, Health()
         self.position: int | None = None  # the next sample
+        self.seam = ""
         self.channels = Channels(spec.n_channels, spec.rate_hz, self.health)
         self.filter = Filter(spec.n_channels, spec.rate_hz, prepared, cuff)
         self.buffer = Buffer(spec.n_channels)
@@ -204,7 +215,7 @@ class Stream:
             dropped = min(-gap, len(values))
             values = values[dropped:]
             self.health.late_samples += dropped
-        elif gap > 0 and len(values):
+        elif (gap > 0 or self.seam) and len(values):
             yield from self._skip(gap)
         for low in range(0, len(values), BLOCK):
             block = self.filter(self.channels.repair(values[low : low + BLOCK], self.position))
@@ -212,6 +223,11 @@ class Stream:
             self.buffer.extend(block)
             yield from self._windows(self.cut.extend(block))
             self.buffer.forget(self.cut.needed)
+
+    def part(self, why: str) -> None:
+        """Say why the samples to come do not follow those before them, whatever their number: a gap of unknown length."""
+        if self.position is not None:
+            self.seam = why
 
     def flush(self) -> Iterator[Window]:
         """Yield what the end of the stream decides: CAPs that no higher one can follow any more."""
@@ -226,8 +242,10 @@ class Stream:
         yield from self.flush()
         assert self.position is not None
         at_s = self.position / self.spec.rate_hz
-        self.health.note(f"{gap} samples are missing at {at_s:.2f} s ({1000 * gap / self.spec.rate_hz:.1f} ms)")
-        self.health.gaps += 1
+        self.health.gap(
+            self.seam or f"{gap} samples are missing at {at_s:.2f} s ({1000 * gap / self.spec.rate_hz:.1f} ms)"
+        )
+        self.seam = ""
         self.health.missing_samples += gap
         self.position += gap
         self.channels.changed += gap

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -19,10 +19,10 @@ SWITCH_S = 0.0005  # between threads, so that drawing does not cost decisions th
 
 
 @contextlib.contextmanager
-def shown(spec: Spec, tally: Tally) -> Iterator[None]:
-    """Show the view on stderr while it lasts, if that is a terminal."""
+def shown(spec: Spec, tally: Tally) -> Iterator[Callable[[str], None]]:
+    """Show the view on stderr while it lasts, if that is a terminal; give a function that prints a line beside it."""
     if not sys.stderr.isatty():
-        yield
+        yield lambda line: print(line, flush=True)
         return
     from rich.console import Console  # noqa: PLC0415 - only for a terminal
     from rich.live import Live  # noqa: PLC0415
@@ -34,7 +34,7 @@ def shown(spec: Spec, tally: Tally) -> Iterator[None]:
         with Live(
             get_renderable=lambda: drawn(spec, tally), console=console, refresh_per_second=REFRESH_HZ, transient=True
         ):
-            yield
+            yield lambda line: console.print(line, markup=False, soft_wrap=True)
     finally:
         sys.setswitchinterval(before)
 
