@@ -98,9 +98,9 @@ def damaged(kind: str, rng: Generator) -> bytes:
 def read(kind: str, raw: bytes, folder: Path) -> object:
     """Write a file and read it with the reader of its kind."""
     if kind == "intan":
-        for which in CLASSES:
+        for number, which in enumerate(CLASSES):
             (folder / which).mkdir(exist_ok=True)
-            (folder / which / f"{STEM}.rhd").write_bytes(raw if which == CLASSES[0] else valid(kind))
+            (folder / which / f"{STEM}.rhd").write_bytes(mutations.rhd(number) if number else raw)
         return intan.read(str(folder)).read(CLASSES[0])
     path = folder / f"{STEM}.mat"
     path.write_bytes(raw)

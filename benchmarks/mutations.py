@@ -81,8 +81,8 @@ def matlab(contents: dict[str, Any], version: str) -> bytes:
     return file.getvalue()
 
 
-def rhd() -> bytes:
-    """Return an Intan file with 56 channels and two blocks."""
+def rhd(seed: int = 3) -> bytes:
+    """Return an Intan file with 56 channels and two blocks, of other samples with another seed."""
 
     def text(value: str) -> bytes:
         raw = value.encode("utf-16-le")
@@ -99,7 +99,7 @@ def rhd() -> bytes:
         )
     blocks = np.zeros(2, [("time", "<i4", 128), ("amplifier", "<u2", (56, 128))])
     blocks["time"] = np.arange(256).reshape(2, 128)
-    blocks["amplifier"] = np.random.default_rng(3).integers(0, 1 << 16, (2, 56, 128))
+    blocks["amplifier"] = np.random.default_rng(seed).integers(0, 1 << 16, (2, 56, 128))
     return raw + blocks.tobytes()
 
 
