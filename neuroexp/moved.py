@@ -51,7 +51,9 @@ def _settle(
     if place == str(store):
         return None
     old = Path(unquote(urlsplit(location).path))
-    was = old.parent if place is None else Path(place).parent
+    # MLflow's own experiment, 0, has a folder among the artifacts; the others share that beside the store
+    beside = old.parent.parent if experiment == 0 else old.parent
+    was = beside if place is None else Path(place).parent
     new = store.parent / old.relative_to(was) if old.is_relative_to(was) else old
     runs = [row[0] for row in database.execute("select run_uuid from runs where experiment_id = ?", (experiment,))]
     here = any((new / run).is_dir() for run in runs)
@@ -66,7 +68,7 @@ def _settle(
     database.execute("insert or replace into experiment_tags (key, value, experiment_id) values (?, ?, ?)", (
         PLACE, str(store), experiment,
     ))  # fmt: skip
-    return None if same else (str(old), str(new))
+    return None if same or (experiment == 0 and not runs) else (str(old), str(new))
 
 
 def _rename(database: sqlite3.Connection, table: str, column: str, experiment: int, old: str, new: str) -> None:
