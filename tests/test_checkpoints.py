@@ -1,5 +1,6 @@
 """A training goes on from a checkpoint that is whole, and begins anew on any doubt: the scores are the undisturbed ones."""
 
+import logging
 import shutil
 from pathlib import Path
 
@@ -100,6 +101,7 @@ DAMAGES = {
 def test_on_any_doubt_a_training_begins_anew_and_ends_with_its_own_scores(cut_off, damage, caplog, monkeypatch):
     this, undisturbed, cell, kept = cut_off
     monkeypatch.setenv(launch.NAME, "x")
+    caplog.set_level(logging.INFO)
     shutil.rmtree(cell.folder)
     shutil.copytree(kept, cell.folder)
     name, change = DAMAGES[damage]
@@ -120,6 +122,7 @@ def outcome(scores: dict) -> dict:
 
 def test_a_whole_one_is_continued_from_whatever_it_says_about_where_the_best_weights_are(cut_off, caplog, tmp_path):
     this, undisturbed, cell, kept = cut_off
+    caplog.set_level(logging.INFO)
     shutil.rmtree(cell.folder)
     shutil.copytree(kept, cell.folder)
     foreign = tmp_path / "best.ckpt"
