@@ -22,7 +22,8 @@ def read(words: Sequence[str]) -> Namespace:
     given = parser.parse_intermixed_args(list(words))
     if given.experimental_rerun is not None:
         raise ValueError(
-            "--experimental-rerun repeats nothing here: python -m neuroexp.repeat RUN_ID trains a recorded run again"
+            "--experimental-rerun repeats nothing here (it would read a pickle, which can hold any code): "
+            "python -m neuroexp.repeat RUN_ID trains a recorded run again"
         )
     for name in ("config_dir", "config_name", "config_path"):
         if "${" in (getattr(given, name) or ""):

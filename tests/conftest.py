@@ -89,6 +89,9 @@ for number, words in enumerate(json.loads(sys.argv[1])):
             command.main()
         except SystemExit as end:
             code = end.code
+            if isinstance(code, str):
+                print(code, file=sys.stderr)
+                code = 1
         except BaseException:
             traceback.print_exc()
             code = 70
