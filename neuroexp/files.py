@@ -10,9 +10,10 @@ import shutil
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 Check = Callable[[Any], bool]
 Shape = Mapping[str, Check]
@@ -94,6 +95,8 @@ def make_way(path: Path) -> None:
 
 def lock(path: Path) -> FileLock:
     """Return a lock that the system gives back when its process dies."""
+    from filelock import FileLock  # noqa: PLC0415 - a machine that only measures need not have it
+
     path.parent.mkdir(parents=True, exist_ok=True)
     make_way(path)
     if path.is_symlink():
@@ -103,6 +106,8 @@ def lock(path: Path) -> FileLock:
 
 def held(path: Path) -> bool | None:
     """Return whether a process holds a lock; None when there is no lock: one is an empty file, nothing else is opened."""
+    from filelock import FileLock, Timeout  # noqa: PLC0415 - as above
+
     try:
         status = path.lstat()
         if not stat.S_ISREG(status.st_mode) or status.st_size:

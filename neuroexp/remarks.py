@@ -14,7 +14,16 @@ def remarks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     for row in rows:
         for sentence in _of(row["scores"]):
             about.setdefault(sentence, []).append(row["name"])
-    return [f"{_names(names)}: {sentence}" for sentence, names in about.items()]
+    said = [f"{_names(names)}: {sentence}" for sentence, names in about.items()]
+    outside = {row["name"]: row["scores"].get("data/positives_outside_window", 0) for row in rows}
+    names = [row["name"] for row in rows if outside[row["name"]] > SHARE]
+    if names:
+        shares = {f"{outside[name]:.0%}" for name in names}
+        said.append(
+            f"{_names(names)}: {'up to ' * (len(shares) > 1)}{max(outside.values()):.0%} of the positives lie outside their "
+            "window, where no decoder sees them: the step is longer than the window"
+        )
+    return said
 
 
 def notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -30,12 +39,6 @@ def _of(scores: Mapping[str, float]) -> list[str]:
         said.append(
             f"{units - scored:.0f} of {units:.0f} units {have} no discharge in the test part, and no score there (blank in "
             "per_unit.csv)"
-        )
-    outside = scores.get("data/positives_outside_window", 0)
-    if outside > SHARE:
-        said.append(
-            f"{outside:.0%} of the positives lie outside their window, where no decoder sees them: the step is longer than the "
-            "window"
         )
     return said
 

@@ -67,7 +67,10 @@ def test_a_sweep_on_slurm(neuroexp, slurm):
     done = neuroexp(*words)
     assert done.code == 0, done.out
     assert [result["status"] for result in done.results()] == ["finished", "finished"]
-    assert [line.split()[-1] for line in done.out.splitlines() if " seed=" in line] == ["finished", "finished"]
+    assert [line.split()[-1] for line in done.out.splitlines() if " seed=" in line and ": " not in line] == [
+        "finished",
+        "finished",
+    ]
     again = neuroexp(*words)
     assert [result["status"] for result in again.results()] == ["skipped", "skipped"]
 
