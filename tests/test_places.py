@@ -40,7 +40,7 @@ def test_an_odd_folder_is_a_folder_like_any_other(neuroexp, commands, tmp_path):
     assert pasted == result["uri"] == places.store(folder)
     store = Store(pasted, str(folder / "outputs" / "artifacts"), "scratch")
     [row] = store.runs()
-    assert store.text(row["run_id"], "config.yaml").startswith("window: 20")
+    assert "\nwindow: 20\n" in store.text(row["run_id"], row["name"], "config.yaml")
     assert {path.name for path in folder.iterdir()} == {"mine", "outputs"}
     assert [path.name for path in folder.parent.iterdir()] == [ODD]  # MLflow makes no folder of the address
     run_id = row["run_id"]
