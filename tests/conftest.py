@@ -75,51 +75,6 @@ def neuroexp(tmp_path: Path) -> Callable[..., Outcome]:
     return run
 
 
-SEVERAL = """
-import json, os, sys, traceback
-from neuroexp import __main__ as command, tracking, training  # what takes seconds, once for all
-
-codes = []
-for number, words in enumerate(json.loads(sys.argv[1])):
-    if os.fork() == 0:
-        out = os.open(f"{number}.txt", os.O_CREAT | os.O_WRONLY)
-        os.dup2(out, 1), os.dup2(out, 2)
-        sys.argv, code = ["neuroexp", *words], 0
-        try:
-            command.main()
-        except SystemExit as end:
-            code = end.code
-            if isinstance(code, str):
-                print(code, file=sys.stderr)
-                code = 1
-        except BaseException:
-            traceback.print_exc()
-            code = 70
-        sys.stdout.flush(), sys.stderr.flush()
-        os._exit(code or 0)
-    codes.append(os.waitstatus_to_exitcode(os.wait()[1]))
-print(json.dumps(codes))
-"""
-
-
-@pytest.fixture
-def several(tmp_path: Path) -> Callable[[Sequence[Sequence[str]]], list[Outcome]]:
-    """Run several short commands one after another, each in a process forked from one that has imported all."""
-
-    def run(commands: Sequence[Sequence[str]]) -> list[Outcome]:
-        line = [sys.executable, "-c", SEVERAL, json.dumps(commands)]
-        environment = os.environ | {"PYTHONWARNINGS": "default"}
-        done = subprocess.run(
-            line, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        codes = json.loads(done.stdout.splitlines()[-1])
-        texts = [(tmp_path / f"{number}.txt").read_text() for number in range(len(codes))]
-        return [Outcome(code, text, tmp_path) for code, text in zip(codes, texts, strict=True)]
-
-    return run
-
-
 COMMANDS = """
 import json, os, sys, time, traceback
 import importlib
@@ -157,17 +112,32 @@ Said = tuple[int, str, float]  # exit code, output, seconds
 
 
 @pytest.fixture
-def commands(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Sequence[tuple]], list[Said]]:
-    """Run commands one after another, each in a folder of its own: folder, module, words and, if need be, environment."""
+def commands(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[Said]]:
+    """Run commands one after another, each in a process forked from one that has imported all.
 
-    def run(wanted: Sequence[tuple]) -> list[Said]:
+    Each is a folder, a module, words and, if need be, environment.
+    """
+
+    def run(wanted: Sequence[tuple], **environment: str) -> list[Said]:
         full = [(str(folder), module, list(words), *(rest or [{}])) for folder, module, words, *rest in wanted]
         line = [sys.executable, "-c", COMMANDS, str(tmp_path_factory.mktemp("said"))]
         done = subprocess.run(
-            line, input=json.dumps(full), capture_output=True, text=True, timeout=900, check=False, cwd="/"
-        )
+            line, input=json.dumps(full), env=os.environ | environment, capture_output=True, text=True, timeout=900,
+            check=False, cwd="/",
+        )  # fmt: skip
         assert done.returncode == 0, done.stderr
         return [(code, out, seconds) for code, out, seconds in json.loads(done.stdout.splitlines()[-1])]
+
+    return run
+
+
+@pytest.fixture
+def several(tmp_path: Path, commands: Callable[..., list[Said]]) -> Callable[[Sequence[Sequence[str]]], list[Outcome]]:
+    """Run several short launches one after another, in one folder."""
+
+    def run(wanted: Sequence[Sequence[str]]) -> list[Outcome]:
+        said = commands([(tmp_path, LAUNCH, words) for words in wanted], PYTHONWARNINGS="default")
+        return [Outcome(code, out, tmp_path) for code, out, _ in said]
 
     return run
 

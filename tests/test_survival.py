@@ -195,7 +195,7 @@ def test_of_a_launch_that_was_suspended_and_its_rival_one_counts(tmp_path):
     for folder in folders:
         folder.mkdir()
     uri = f"tracking.uri=sqlite:///{tmp_path}/outputs/mlflow.db"
-    words = (*TINY, "trainer.max_epochs=40", "~trainer.callbacks.early_stopping", uri)
+    words = (*TINY, "trainer.max_epochs=200", "~trainer.callbacks.early_stopping", uri)
     stale = {"NEUROEXP_STALE_S": "3"}
     suspended = subprocess.Popen(
         [sys.executable, "-c", ELSEWHERE, *words], cwd=folders[0], env=os.environ | stale,
