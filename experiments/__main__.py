@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import track
 
 import experiments
+from experiments import converged
 from experiments.artefact import USAGE, Artefact, arguments, say_left_out, write
 from experiments.cells import Source
 from experiments.report import render
@@ -52,7 +53,7 @@ def main() -> None:
         makers = artefacts()
         for name in track(makers, "artefacts", console=Console(stderr=True), transient=True):
             try:
-                made.append(makers[name](source))
+                made.append(converged.mark(makers[name](source)))
             except (
                 ValueError,
                 KeyError,

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from rich.markup import escape
 from rich.table import Table
 
+from experiments import converged
 from experiments.cells import Source
 from neuroexp import budget, display, places
 from neuroexp.command import command
@@ -43,6 +44,7 @@ class Artefact:
     missing: list[str] = field(default_factory=list)
     runs: pd.DataFrame = field(default_factory=pd.DataFrame)  # that it was made of
     computed: bool = False  # from the networks themselves, without a run
+    trained: bool = True  # its numbers depend on how well the networks were trained
 
     @property
     def simulated(self) -> bool:
@@ -201,7 +203,7 @@ def main(make: Callable[[Source], Artefact]) -> None:
         sys.exit(f"usage: python -m experiments.PAPER.NAME {USAGE}")
     try:
         source, out = arguments(words)
-        artefact = make(source)
+        artefact = converged.mark(make(source))
     except (ValueError, StoreError) as error:
         sys.exit(str(error))
     show(artefact, write(artefact, out))

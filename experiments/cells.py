@@ -11,7 +11,7 @@ import pandas as pd
 
 from experiments import sweeps
 from experiments.sweeps import RECORDINGS, same
-from neuroexp import budget, provenance, runfiles
+from neuroexp import budget, convergence, provenance, runfiles
 from neuroexp.tracking import LOST, Store, experiments
 
 SETTINGS = (
@@ -120,9 +120,11 @@ def _row(store: Store, row: Mapping[str, Any], configs: dict[str, dict[str, Any]
     except (KeyError, ValueError):
         raise ValueError(f"{name} ({run_id[:8]}) does not say its fold and seed") from None
     tags = {"commit": row.get("tag.mlflow.source.git.commit", ""), "sweep": row.get("tag.sweep", "")}
-    return (
-        {key: value for key, value in row.items() if not key.startswith("tag.")} | configs[condition] | numbers | tags
-    )
+    scores = {key: value for key, value in row.items() if not key.startswith("tag.")}
+    found = configs[condition]
+    epochs, monitor = found.get("trainer.max_epochs"), str(found.get("trainer.callbacks.best.monitor"))
+    scores[convergence.CONVERGED] = convergence.recorded(scores, epochs, monitor)
+    return scores | found | numbers | tags
 
 
 def per_recording(runs: pd.DataFrame) -> pd.DataFrame:

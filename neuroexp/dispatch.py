@@ -17,7 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from neuroexp import bounds, budget, display, launch, places, provenance, reach, sources, trust
+from neuroexp import bounds, budget, convergence, display, launch, places, provenance, reach, sources, trust
 from neuroexp.job import Job, Result, quiet, run, sentence
 from neuroexp.shown import plain
 from neuroexp.worker import Worker
@@ -76,6 +76,7 @@ def _do(cfg: DictConfig) -> float | None:
         result["status"], stop = "killed", interruption
     if result["status"] in ("finished", "skipped"):  # what had finished before is held to today's budget
         result["budget"] = budget.verdict(result["scores"], budget.read(cfg.budget))
+        result["scores"] |= convergence.known(result["scores"], cfg.trainer)
     result["seconds"] = time.perf_counter() - began
     launch.write(cfg.output, result)
     if result["status"] == "failed" and cfg.on_failure == "stop":

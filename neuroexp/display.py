@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neuroexp import launch, places
+from neuroexp import convergence, launch, places
 from neuroexp.remarks import notes, remarks
 from neuroexp.shown import lines, plain
 
@@ -226,7 +226,7 @@ def table(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
         seconds = None if row["status"] in ("skipped", "elsewhere", "left") else row["seconds"]
         cells = [_cell(row["scores"].get(key)) for key in scores]
         colour = COLOURS.get(row["status"], "green")
-        own = _without(name, shared)
+        own = _without(name, shared) + convergence.mark(row["scores"])
         run_id = plain((row.get("run_id") or "")[:ID])
         words = [
             f"[{colour}]{escape(plain(row['status']))}[/]",

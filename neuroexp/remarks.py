@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from neuroexp import convergence
+
 SHARE = 0.005  # of the positives, from which on it is worth a line
 
 
@@ -22,6 +24,13 @@ def remarks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         said.append(
             f"{_names(names)}: {'up to ' * (len(shares) > 1)}{max(outside.values()):.0%} of the positives lie outside their "
             "window, where no decoder sees them: the step is longer than the window"
+        )
+    marked = sum(bool(convergence.mark(row["scores"])) for row in rows)
+    if marked:
+        which = "" if len(rows) == 1 else f" ({marked} of {len(rows)} runs)"
+        said.append(
+            f"{convergence.MARK} not converged{which}: the loss of the validation part was lowest in the last tenth of the "
+            "epochs, so longer training may score higher: trainer.max_epochs=..., or a larger optimizer.lr"
         )
     return said
 

@@ -16,7 +16,7 @@ from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-from neuroexp import budget, checkpoints, memory, operations, provenance, runfiles, trust
+from neuroexp import budget, checkpoints, convergence, memory, operations, provenance, runfiles, trust
 from neuroexp.callbacks import EpochBar, Epochs, Progress, Resume
 
 if TYPE_CHECKING:
@@ -62,6 +62,8 @@ def train(job: Job, run: Run, cell: Cell) -> dict[str, float]:
 
     window = fold.gather(fold.starts[fold.split.test[:1]])
     scores = dict(tested) | _selected(trainer, epochs.history)
+    stopped = any(callback.stopped_epoch > 0 for callback in trainer.early_stopping_callbacks)
+    scores[convergence.CONVERGED] = convergence.converged(epochs.history, stopped)
     scores |= {f"data/{name}": float(value) for name, value in fold.facts.items()}
     scores |= {
         "time/fit_s": resume.seconds,

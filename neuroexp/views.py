@@ -13,6 +13,8 @@ import zlib
 from collections.abc import Sequence
 from typing import Any
 
+from neuroexp import convergence
+
 SECTIONS = {
     "test": True,
     "val": True,
@@ -32,6 +34,8 @@ One run is one training. The saved views (top right) show the runs of one sweep 
 charts over the cells of the sweep. Tick two or more runs and press Compare for parallel coordinates.
 
 - `test/...`: scores of the test part, at the epoch with the lowest validation loss; `spread/...`: over motor units
+- `train/converged`: 1 when early stopping ended the training or its validation loss was lowest before the last tenth of
+  its epochs; 0 when longer training may score higher
 - `baseline/...`: what a predictor without knowledge reaches; `data/...`: what the split gave away
 - `test/roa_90_share`: share of the motor units whose spike train agrees with the true one at a rate of 0.9 or more;
   `ceiling/...`: what perfect labels would reach through the same windows, events and matching
@@ -49,7 +53,9 @@ def member(sweep: str) -> str:
 
 def saved_view(sweep: str, parameters: Sequence[str], scores: Sequence[str]) -> str:
     """Return the view of a sweep: its runs alone, these columns, the best `scores[0]` first, four charts."""
-    columns = [f"metrics.`{name}`" for name in scores] + [f"params.`{name}`" for name in parameters]
+    columns = [f"metrics.`{name}`" for name in (*scores, convergence.CONVERGED)] + [
+        f"params.`{name}`" for name in parameters
+    ]
     columns.append("attributes.`Dataset`")
     score, now_ms = scores[0], int(time.time() * 1000)
     state = {

@@ -49,10 +49,10 @@ OURS = {
     "reach": {"launch"},
     "runfiles": {"files"},
     "tracking": {"files", "moved", "places", "reach", "runfiles", "shown", "views"},
-    "views": set(),
+    "views": {"convergence"},
     "launch": {"files", "places", "rays"},
     "rays": set(),
-    "display": {"launch", "places", "remarks", "shown"},
+    "display": {"convergence", "launch", "places", "remarks", "shown"},
     "ledger": {"files"},
     "leftovers": {"files", "launch", "ledger"},
     "delivery": {"files", "ledger", "rivals", "tracking"},
@@ -78,6 +78,7 @@ OURS = {
         "budget",
         "callbacks",
         "checkpoints",
+        "convergence",
         "job",
         "ledger",
         "memory",
@@ -117,6 +118,7 @@ OURS = {
     "dispatch": {
         "bounds",
         "budget",
+        "convergence",
         "display",
         "job",
         "launch",
@@ -243,7 +245,7 @@ OURS = {
         "trust",
         "usage",
     },
-    "remarks": set(),
+    "remarks": {"convergence"},
     "command": {"places", "shown"},
     "flags": set(),
     "places": {"shown"},
@@ -252,6 +254,7 @@ OURS = {
     "decomposed": {"matching", "recording"},
     "voltages": set(),
     "moved": set(),
+    "convergence": set(),
 }
 # library -> the only places that know it
 LIBRARIES = {
@@ -304,6 +307,7 @@ READING = {
     "__version__",
     "budget",
     "command",
+    "convergence",
     "display",
     "operations",
     "places",

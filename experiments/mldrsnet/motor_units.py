@@ -16,7 +16,10 @@ def make(source: Source) -> Artefact:
     """Return the number of labelled motor units and their discharge frequency per intensity."""
     runs = source.runs(EXPERIMENT)
     artefact = Artefact(
-        "mldrsnet/motor_units", "Motor units, pulse-to-noise ratio and discharge frequency (Table 1)", runs=runs
+        "mldrsnet/motor_units",
+        "Motor units, pulse-to-noise ratio and discharge frequency (Table 1)",
+        runs=runs,
+        trained=False,
     )
     scores = per_recording(runs)
     artefact.tables["motor_units"] = published.beside(scores, published.read("mldrsnet", "motor_units"))

@@ -11,7 +11,7 @@ from experiments.mldrsnet import BEST, EXPERIMENT, NETWORKS
 def make(source: Source) -> Artefact:
     """Return times per network and cell."""
     runs = source.runs(EXPERIMENT)
-    artefact = Artefact("mldrsnet/time", "Time of training and prediction (Tables 4, 11)", runs=runs)
+    artefact = Artefact("mldrsnet/time", "Time of training and prediction (Tables 4, 11)", runs=runs, trained=False)
     if not runs.empty:
         runs["window_ms"] = 1000 * runs["window"] / runs["dataset.rate_hz"]
         runs["step_ms"] = 1000 * runs["step"] / runs["dataset.rate_hz"]

@@ -13,7 +13,9 @@ from experiments.mobilescapenet import CLASSES, EXPERIMENT, RATS
 def make(source: Source) -> Artefact:
     """Return what the pipeline estimates, beside the table."""
     runs = source.runs(EXPERIMENT)
-    artefact = Artefact("mobilescapenet/snr", "Signal-to-noise ratio per rat and class (Table I)", runs=runs)
+    artefact = Artefact(
+        "mobilescapenet/snr", "Signal-to-noise ratio per rat and class (Table I)", runs=runs, trained=False
+    )
     facts = published.read("mobilescapenet", "snr")
     scores = per_recording(runs)
     artefact.tables["snr"] = published.beside(scores, facts)

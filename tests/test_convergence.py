@@ -1,0 +1,98 @@
+"""Trainings that had not converged are marked wherever their scores are shown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pandas as pd
+from conftest import SMALL, Outcome
+from hypothesis import given
+from hypothesis import strategies as st
+
+from experiments import converged
+from experiments.artefact import Artefact
+from experiments.pictures import figure
+from neuroexp.convergence import CONVERGED, known
+from neuroexp.convergence import converged as has_converged
+from neuroexp.remarks import remarks
+
+
+def history(*losses: float) -> list[dict[str, float]]:
+    return [{"epoch": number, "val/loss": loss} for number, loss in enumerate(losses)]
+
+
+@given(st.integers(1, 200), st.data())
+def test_a_lowest_loss_in_the_last_tenth_says_that_it_still_fell(epochs: int, data: st.DataObject) -> None:
+    best = data.draw(st.integers(0, epochs - 1))
+    losses = [1.0] * epochs
+    losses[best] = 0.5
+    last_tenth = range(epochs - math.ceil(epochs / 10), epochs)
+    assert has_converged(history(*losses), stopped=False) == float(best not in last_tenth)
+    assert has_converged(history(*losses), stopped=True) == 1
+    # an earlier version recorded no more than this, and the same follows from it
+    old = {"time/epochs": float(epochs), "selected/epoch": best + 1.0}
+    trainer = {"max_epochs": epochs, "callbacks": {"best": {"monitor": "val/loss"}}}
+    assert known(old, trainer) == {CONVERGED: float(best not in last_tenth)}
+
+
+def test_what_cannot_be_known_is_not_claimed() -> None:
+    assert math.isnan(has_converged([{"epoch": 0, "train/loss": 1.0}], stopped=False))
+    assert has_converged([{"epoch": 0}, *history(1.0, math.nan, 0.5, 0.6)], stopped=False) == 1
+    other = {"max_epochs": 10, "callbacks": {"best": {"monitor": "val/f1"}}}
+    assert known({"time/epochs": 10, "selected/epoch": 3}, other) == {}
+    assert known({"time/epochs": 7, "selected/epoch": 7}, other) == {CONVERGED: 1}  # stopped early
+    assert known({}, {"max_epochs": None, "callbacks": None}) == {}
+
+
+def test_a_row_counts_the_runs_behind_it() -> None:
+    runs = pd.DataFrame(
+        {
+            "model": ["mldcnn"] * 4 + ["mldrsnet"] * 2,
+            "window": [20, 20, 60, 60, 20, 20],
+            "recording.mvc": [10, 30, 10, 30, 10, 30],
+            "recording_name": "simulated",
+            "commit": "",
+            "trainer.max_epochs": 8,
+            CONVERGED: [0, 1, 0, 0, 1, 1],
+        }
+    )
+    table = pd.DataFrame(
+        {
+            "network": ["mldcnn", "mldcnn", "mldcnn", "mldrsnet", "mldrsnet - mldcnn", "mtdcnn"],
+            "window": ["20", "20", "60", "20", "20", ""],
+            "condition": ["", "mvc=10", "", "", "", ""],
+            "ours": [0.1, 0.2, 0.3, 0.4, 0.5, math.nan],
+            "note": "",
+        }
+    )
+    artefact = Artefact("paper/name", "Title", {"one": table}, {"one": figure("Title", 3, 3, True)}, runs=runs)
+    shown = converged.mark(artefact).tables["one"]
+    assert list(shown["not_converged"]) == ["1 of 2", "1 of 1", "2 of 2", "", "1 of 4", ""]
+    assert list(shown)[-1] == "note"
+    assert artefact.figures["one"].get_supxlabel() == "† not converged: ML-DCNN 3 of 4 runs"
+    settled = converged.mark(Artefact("paper/name", "Title", {"one": table}, runs=runs.assign(**{CONVERGED: 1.0})))
+    assert "not_converged" not in settled.tables["one"]
+    unknown = converged.mark(Artefact("paper/name", "Title", {"one": table}, runs=runs.assign(**{CONVERGED: math.nan})))
+    assert unknown.tables["one"]["not_converged"][0] == "2 of 2 unknown"
+    timed = Artefact("paper/name", "Title", {"one": table}, runs=runs, trained=False)
+    assert converged.mark(timed).tables["one"] is table
+
+
+def test_a_table_of_runs_explains_its_mark_once() -> None:
+    rows = [{"name": f"run {k}", "scores": {CONVERGED: float(k > 1)}} for k in range(4)]
+    [sentence] = remarks(rows)
+    assert sentence.startswith("† not converged (2 of 4 runs):")
+    assert remarks(rows[2:]) == []
+
+
+def test_a_launch_marks_what_had_not_converged(several: Callable[[list[tuple[str, ...]]], list[Outcome]]) -> None:
+    short = (*SMALL, "window=20")
+    stops = (*SMALL[:2], "window=20", "optimizer.lr=0.05", "trainer.callbacks.early_stopping.patience=1")
+    first, again, stopped = several([short, short, stops])
+    for outcome in (first, again):  # a skipped one is marked too
+        assert "fold0†" in outcome.out
+        assert "† not converged: the loss of the validation part was lowest" in outcome.text
+    assert "†" not in stopped.out
+    assert stopped.results()[0]["scores"][CONVERGED] == 1
+    assert stopped.results()[0]["scores"]["time/epochs"] < 80
