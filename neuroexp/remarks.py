@@ -49,6 +49,11 @@ def _of(scores: Mapping[str, float]) -> list[str]:
             f"{units - scored:.0f} of {units:.0f} units {have} no discharge in the test part, and no score there (blank in "
             "per_unit.csv)"
         )
+    if scores.get("test/sensitivity") == 0:
+        said.append(
+            "no discharge of the test part was found: a smaller step gives more windows to train on, a lower task.threshold "
+            "finds more"
+        )
     return said
 
 

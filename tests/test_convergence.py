@@ -96,3 +96,9 @@ def test_a_launch_marks_what_had_not_converged(several: Callable[[list[tuple[str
     assert "†" not in stopped.out
     assert stopped.results()[0]["scores"][CONVERGED] == 1
     assert stopped.results()[0]["scores"]["time/epochs"] < 80
+
+
+def test_a_decoder_that_finds_nothing_is_told() -> None:
+    [sentence] = remarks([{"name": "mldcnn W20", "scores": {"test/sensitivity": 0.0, CONVERGED: 1.0}}])
+    assert sentence.startswith("mldcnn W20: no discharge of the test part was found")
+    assert remarks([{"name": "mldcnn W20", "scores": {"test/sensitivity": 0.1}}]) == []
