@@ -116,9 +116,11 @@ OURS = {
     },
     "datasets": {"agreement", "cuff", "fold", "preparation", "recording", "segments", "signals", "splits"},
     "tasks": {"agreement", "plots", "scores"},
+    "combinations": set(),
     "dispatch": {
         "bounds",
         "budget",
+        "combinations",
         "display",
         "job",
         "launch",
