@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 # what is said of a file that should hold an exported decoder
-GONE = "{} is not there: python -m neuroexp.export RUN_ID writes decoders"
+READS = "python -m neuroexp.export RUN_ID writes decoders"
+GONE = f"{{}} is not there: {READS}"
 FOREIGN = "{} is not a decoder that neuroexp has exported: it says nothing of channels and sampling rate"
 CHANGED = "{} was changed or damaged after it was exported: its checksum does not fit"
 

@@ -17,7 +17,19 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from neuroexp import bounds, budget, convergence, display, launch, places, provenance, reach, sources, trust
+from neuroexp import (
+    bounds,
+    budget,
+    combinations,
+    convergence,
+    display,
+    launch,
+    places,
+    provenance,
+    reach,
+    sources,
+    trust,
+)
 from neuroexp.job import Job, Result, quiet, run, sentence
 from neuroexp.shown import plain
 from neuroexp.worker import Worker
@@ -264,11 +276,6 @@ def check(cfg: DictConfig) -> None:
             )
     budget.read(cfg.budget)
     reach.check(cfg.tracking.uri)
-    crossed = cfg.recording._target_ == "neuroexp.recordings.hdsemg_crossed.read"
-    if crossed and (cfg.split._target_, cfg.fold) != ("neuroexp.splits.contraction", 1):
-        raise ValueError(
-            "recording=hdsemg_crossed trains at recording.train_mvc and tests at recording.test_mvc with "
-            "split=contraction fold=1 alone, which experiment=protocol/intensity sets"
-        )
+    combinations.check(cfg, {override.lstrip("+").partition("=")[0] for override in HydraConfig.get().overrides.task})
     if cfg.on_failure not in ("continue", "stop"):
         raise ValueError(f"on_failure={cfg.on_failure} must be continue or stop")

@@ -7,6 +7,7 @@ import os
 import stat
 from pathlib import Path
 
+from neuroexp import kinds
 from neuroexp.shown import plain
 
 LONGEST_NAME = 240  # of a file with its folders, in a sentence
@@ -40,6 +41,8 @@ def existing(path: str | os.PathLike[str], missing: str = "") -> Path:
             with file.open("rb"):
                 return file
     except (FileNotFoundError, NotADirectoryError):
+        if annexed := kinds.annexed(str(file.readlink()) if file.is_symlink() else ""):
+            raise FileNotFoundError(f"{name} {annexed}") from None
         what = "is a link to what is not there" if file.is_symlink() else "is not there"
         raise FileNotFoundError(f"{name} {what}{advice}") from None
     except OSError as error:
@@ -47,7 +50,23 @@ def existing(path: str | os.PathLike[str], missing: str = "") -> Path:
         raise ValueError(f"{name} {reason}") from None
     except (ValueError, TypeError, RuntimeError):  # a NUL inside; no text; the home of a user who does not exist
         raise FileNotFoundError(f"{name} is no name of a file{advice}") from None
+    if kind == stat.S_IFDIR:
+        advice = _inside(file) or advice
     raise FileNotFoundError(f"{name} is {KINDS.get(kind, 'something else')}, not a file{advice}")
+
+
+def _inside(folder: Path) -> str:
+    """Return the advice to give a file that lies in a folder; empty when there is none for which it can be meant."""
+    try:
+        names = sorted(entry.name for entry in folder.iterdir())
+    except OSError:
+        return ""
+    found = [plain(name, 60) for name in names if name.lower().endswith(".mat") and not name.startswith(".")]
+    if found:
+        return f"; give a file in it, such as {found[0]}"
+    if any(name.lower() == "dorsiflexion" or name.lower().endswith(".rhd") for name in names):
+        return "; recording=intan reads a rat's folder of Intan files"
+    return ""
 
 
 def physical_bytes() -> int:

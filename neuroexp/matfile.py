@@ -5,18 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroexp import parser
+from neuroexp import kinds, parser
 from neuroexp.foreign import LONGEST_NAME, existing, physical_bytes
 from neuroexp.parser import Text, Unread, Value
 from neuroexp.shown import plain
 
 RATES_HZ = (1.0, 1e7)
-HDF5 = b"\x89HDF\r\n\x1a\n"
 MOST_NAMES = 12  # of variables in a sentence
 
 
@@ -61,7 +61,13 @@ class MatFile:
 
     def number(self, key: str) -> float:
         """Return the one finite number that a variable holds."""
-        value = self.vector(f"'{key}'", self.get(key), "one number")
+        text = self.get(key)
+        if isinstance(text, Text):
+            raise ValueError(
+                f"{self.name}: '{key}' must be one number, found {found(text)}; in MATLAB "
+                f"{key} = str2double({key}) makes it one"
+            )
+        value = self.vector(f"'{key}'", text, "one number")
         if value.size != 1 or not np.isfinite(value[0]):
             what = f"it holds {value.size} values" if value.size != 1 else f"found {value[0]:g}"
             raise ValueError(f"{self.name}: '{key}' must be one number, {what}")
@@ -77,11 +83,11 @@ class MatFile:
         return rate
 
 
-def load(path: str, wanted: Sequence[str], missing: str = "") -> MatFile:
+def load(path: str, wanted: Sequence[str], reads: str, missing: str = "") -> MatFile:
     """Read the variables `wanted` of a `.mat` file; `missing` is appended to the sentence when it is not there.
 
-    It is parsed in a process of its own (see `parser`). Raises FileNotFoundError or ValueError, naming the file and what is
-    wrong with it.
+    `reads` says what is read here, for when it is a file of another kind. It is parsed in a process of its own (see
+    `parser`). Raises FileNotFoundError or ValueError, naming the file and what is wrong with it.
     """
     file = existing(path, missing)
     name = plain(file, LONGEST_NAME)
@@ -92,7 +98,7 @@ def load(path: str, wanted: Sequence[str], missing: str = "") -> MatFile:
         )
     try:
         with file.open("rb") as opened:
-            _check(opened.read(128), name)
+            _check(opened.read(kinds.HEAD), file, name, reads)
             with parser.started() as process:
                 opened.seek(0)
                 sha256 = hashlib.file_digest(opened, "sha256").hexdigest()  # while the process starts
@@ -111,7 +117,7 @@ def single(values: NDArray[Any]) -> NDArray[np.float32]:
 def found(value: Value) -> str:
     """Return in words what a variable is."""
     if isinstance(value, Text):
-        return "text"
+        return f"the text '{plain(' '.join(value.lines), 40)}'" if len(value.lines) == 1 else "text"
     if isinstance(value, Unread):
         return value.kind
     size = " x ".join(map(str, value.shape))
@@ -121,12 +127,14 @@ def found(value: Value) -> str:
     return f"one {kind}" if value.size == 1 else f"{size} {kind}s"
 
 
-def _check(head: bytes, name: str) -> None:
+def _check(head: bytes, file: Path, name: str, reads: str) -> None:
     """Refuse a file by its first bytes."""
-    if not head:
-        raise ValueError(f"{name} is empty (0 bytes)")
-    if head.startswith(HDF5) or head[124:128] in (b"\x00\x02IM", b"\x02\x00MI"):
-        raise ValueError(f"{name}: MATLAB 7.3 (HDF5) is not read here; save it in MATLAB with save(..., '-v7')")
-    if 0 not in head[:4] and head[124:128] not in (b"\x00\x01IM", b"\x01\x00MI"):
+    if head[124:128] in kinds.MATLAB:
+        return
+    if said := kinds.said(file, head, reads):
+        raise ValueError(f"{name} {said}")
+    if 0 not in head[:4]:  # as version 4 has
         begins = plain(head[:20].decode("latin1"), 60)
-        raise ValueError(f"{name} is no MATLAB file (it begins with '{begins}'), valid are those of version 4 to 7.2")
+        raise ValueError(
+            f"{name} is no MATLAB file (it begins with '{begins}'), valid are those of version 4 to 7.2: {reads}"
+        )

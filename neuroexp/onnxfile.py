@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from neuroexp.decoder import CHANGED, FOREIGN, GONE, Decoder, Spec
+from neuroexp import kinds
+from neuroexp.decoder import CHANGED, FOREIGN, GONE, READS, Decoder, Spec
 from neuroexp.extras import needed, quiet
 
 INPUT, OUTPUT = "windows", "probabilities"
@@ -97,10 +98,12 @@ def read(path: Path) -> Spec:
     except FileNotFoundError:
         raise ValueError(GONE.format(path)) from None
     except Exception as error:  # whatever protobuf makes of it
-        raise ValueError(f"{path} is no ONNX file, or not whole: {type(error).__name__}") from None
+        known = kinds.of(path, READS) or f"is no ONNX file, or not whole: {type(error).__name__}"
+        raise ValueError(f"{path} {known}") from None
     written = {entry.key: entry.value for entry in model.metadata_props}
     if SPEC not in written or DIGEST not in written:
-        raise ValueError(FOREIGN.format(path))
+        known = kinds.of(path, READS)  # protobuf takes many a file for one of its own
+        raise ValueError(f"{path} {known}" if known else FOREIGN.format(path))
     if _digest(model) != written[DIGEST]:
         raise ValueError(CHANGED.format(path))
     return Spec.from_json(written[SPEC])

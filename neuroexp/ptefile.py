@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from neuroexp.decoder import CHANGED, FOREIGN, GONE, Decoder, Spec
+from neuroexp import kinds
+from neuroexp.decoder import CHANGED, FOREIGN, GONE, READS, Decoder, Spec
 from neuroexp.extras import mute, needed, quiet
 
 EXTRA = "executorch"
@@ -94,6 +95,8 @@ def read(path: Path) -> Spec:
         raise ValueError(GONE.format(path)) from None
     place = data.find(MARK)
     if place < 0:
+        if known := kinds.said(path, data[: kinds.HEAD], READS):
+            raise ValueError(f"{path} {known}")
         raise ValueError(FOREIGN.format(path))
     low = place + len(MARK)
     high = low + len(BLANK)

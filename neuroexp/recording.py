@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,11 +84,17 @@ class Recording:
         low, high = self.signal.min(axis=0), self.signal.max(axis=0)  # NaN and infinity both show in the extremes
         holed = ~np.isfinite(low) | ~np.isfinite(high)
         numbers = _kept(len(low), self.discarded_channels)
+        if holed.all():
+            gone = where(np.all(~np.isfinite(self.signal), axis=1), self.rate_hz)
+            if gone:
+                raise ValueError(f"{self.name}: in {gone} no channel is finite; give a file without that time")
         if holed.any():
             sample = int(np.argmin(np.isfinite(self.signal[:, np.argmax(holed)])))
             words = f"not finite, first at sample {sample} (counted from 0)"
             raise ValueError(self.without_channels(numbers[holed].tolist(), (f"is {words}", f"are {words}")))
         flat = low == high
+        if flat.all():
+            raise ValueError(f"{self.name}: every channel is flat, so there is no signal in it")
         if flat.any():
             raise ValueError(self.without_channels(numbers[flat].tolist(), ("is flat", "are flat")))
 
@@ -127,6 +134,22 @@ class Recording:
     def with_spike_trains(self, spike_trains: Sequence[NDArray[np.int64]]) -> Recording:
         """Return the same recording with other spike trains."""
         return replace(self, spike_trains=tuple(spike_trains))
+
+
+def where(samples: NDArray[Any], rate_hz: float) -> str:
+    """Return in words which of `samples` (time,) are set, such as "the last 300 samples (from 9.854 s on)"; empty for none."""
+    found = np.flatnonzero(samples)
+    if not len(found):
+        return ""
+    count, first, end = len(found), int(found[0]), int(found[-1]) + 1
+    which, whole = f"{count:,} sample{'s' * (count > 1)}", end - first == count
+    if count == len(samples):
+        return "all samples"
+    if whole and first == 0:
+        return f"the first {which} (to {end / rate_hz:.3f} s)"
+    if whole and end == len(samples):
+        return f"the last {which} (from {first / rate_hz:.3f} s on)"
+    return f"{which} (between {first / rate_hz:.3f} and {end / rate_hz:.3f} s)"
 
 
 def keep(count: int, discard: Sequence[int], what: str, name: str) -> NDArray[np.int64]:

@@ -149,6 +149,15 @@ MISTAKES = [
     (["recording.mvc=null"], "recording.mvc=null must be a number"),
     (["trainer.max_epochs=0"], "trainer.max_epochs=0 trains nothing"),
     (["recording=hdsemg_crossed"], "tests at recording.test_mvc with split=contraction fold=1 alone"),
+    (
+        ["recording=intan"],
+        "recording=intan is for dataset=eng, which decodes a nerve cuff; dataset=hdsemg takes recording=hd",
+    ),
+    (
+        ["split=stimulus"],
+        "split=stimulus is for dataset=eng, which decodes a nerve cuff; dataset=hdsemg takes split=blocked, r",
+    ),
+    (["task=classification"], "dataset=hdsemg takes task=decomposition"),
     (["dataset.align=maybe"], "dataset.align=maybe must be true or false"),
 ]
 

@@ -91,13 +91,23 @@ def test_the_ablation_narrowed(neuroexp):
 def test_every_mistake_gets_one_sentence(several):
     mistakes = {
         ("step=10",): "step=10: with dataset=eng windows follow the CAPs",
-        ("recording=hdsemg_simulated", "recording.duration_s=8"): "is no recording of a nerve cuff",
+        ("recording=hdsemg_simulated", "recording.duration_s=8"): "recording=hdsemg_simulated is for dataset=hdsemg",
+        (
+            "recording=otb",
+            "recording.path=nowhere",
+        ): "recording=otb is for dataset=hdsemg, which decodes HD-sEMG; dataset=eng "
+        "takes recording=eng_simulated, eng_rats, intan or signatures",
+        ("label=window",): "label=... is for dataset=hdsemg; with dataset=eng the label of a window is the class",
+        ("split=given",): "split=given needs a recording that sets a test part aside, eng_rats or signatures",
         ("recording=intan",): "recording=intan needs a rat's folder; recording.path=",
         ("recording=intan", "recording.path=nowhere"): "nowhere is not there",
-        ("recording=signatures",): "recording.path=",
+        ("recording=signatures",): "recording=signatures does not know the stimulus of a CAP; take split=given",
+        ("recording=signatures", "split=given"): "recording.path=",
         ("recording.rat=2",): "recording.rat=2 has no signal-to-noise ratio in Table I",
         ("recording.duration_s=8",): "stimuli, too few for a test part of 1 and 5 folds",
-        ("split=blocked",): "split=blocked cuts one continuous recording",
+        (
+            "split=blocked",
+        ): "split=blocked is for dataset=hdsemg, which decodes HD-sEMG; dataset=eng takes split=stimulus",
         ("dataset.preprocessing.low_sd=20",): "no CAP lies between low_sd=20 and high_sd=25",
         ("dataset.preprocessing.low_sd=many",): "dataset.preprocessing.low_sd=many must be a number",
         ("dataset.rate_hz=20000",): "sampled at 30000 Hz, but dataset.rate_hz is 20000",
@@ -113,12 +123,3 @@ def test_every_mistake_gets_one_sentence(several):
         assert done.code == 1, done.out
         assert says in done.text, done.out
         assert "Traceback" not in done.out
-
-
-def test_hdsemg_refuses_a_cuff(neuroexp):
-    done = neuroexp("recording=eng_simulated", "trainer=smoke")
-    assert done.code == 1
-    assert (
-        "simulated rat 6 is no HD-sEMG recording: dataset=hdsemg takes recording=hdsemg_simulated, otb or demuse"
-        in done.text
-    )

@@ -389,7 +389,7 @@ def test_no_folder(tmp_path):
     with pytest.raises(FileNotFoundError, match="needs a rat's folder; do this"):
         intan.read(None, missing="do this")
     refused(tmp_path / "gone", "gone is not there; do this", missing="do this")
-    (tmp_path / "file").touch()
+    (tmp_path / "file").write_bytes(b"\x01\x02")
     refused(tmp_path / "file", "file is a file, not a folder")
 
 
@@ -439,12 +439,15 @@ def test_damaged_header_is_refused_or_harmless(data, shared_rat, tmp_path_factor
         assert read.signal.shape == (6 * BLOCK, 56)
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"Rat", b"no recording at all" * 99, struct.pack("<I", 0xD69127AC) + bytes(99)]
-)
+RHS = struct.pack("<I", 0xD69127AC) + bytes(99)
+
+
+@pytest.mark.parametrize("content", [b"", b"Rat", b"no recording at all" * 99, RHS])
 def test_foreign_file(content, rat):
     (rat / FIRST).write_bytes(content)
-    refused(rat, rf"Do_0\.rhd is no Intan RHD file \({len(content)} bytes that begin with 0x.*, not 0xc6912702\)")
+    unknown = rf"is no Intan RHD file \({len(content)} bytes that begin with 0x.*, not 0xc6912702\)"
+    known = {b"": "is empty", RHS: r"is an Intan recording with stimulation \(.rhs\)"}
+    refused(rat, rf"Do_0\.rhd {known.get(content, unknown)}")
 
 
 def test_wrong_rate(rat):

@@ -452,7 +452,7 @@ def test_a_cell_of_another_kind_is_named_with_its_place(kind, short, tmp_path):
         ({"MUPulses": cell(np.array([[2**64 - 1]], np.uint64))}, "motor unit 1 holds 1.84467e\\+19: pulses are whole"),
         ({"MUPulses": cell(np.array([[1e300]]))}, "motor unit 1 holds 1e\\+300"),
         ({"MUPulses": cell(*np.ones((4, 1, 1)), shape=(2, 2))}, "one cell per motor unit, found a cell array of 2 x 2"),
-        ({"MUPulses": "12 40"}, "'MUPulses' of motor unit 1 must be a row of samples, found text"),
+        ({"MUPulses": "12 40"}, "'MUPulses' of motor unit 1 must be a row of samples, found the text"),
         ({"PNR": np.array([[31.0, np.nan]])}, r"'PNR' of motor unit 2 is nan; .*discard_units=\[2\]"),
         (
             {"discardChannelsVec": np.full((13, 5), np.nan)},
@@ -462,7 +462,7 @@ def test_a_cell_of_another_kind_is_named_with_its_place(kind, short, tmp_path):
             {"discardChannelsVec": cell(1.0)},
             "'discardChannelsVec' must be 0 or 1 for each electrode, found a cell array",
         ),
-        ({"discardChannelsVec": EVIL}, "'discardChannelsVec' must be 0 or 1 for each electrode, found text"),
+        ({"discardChannelsVec": EVIL}, "'discardChannelsVec' must be 0 or 1 for each electrode, found the text"),
     ],
 )
 def test_demuse_values_out_of_bounds(changes, says, short, tmp_path):

@@ -14,6 +14,7 @@ from neuroexp.recording import Recording, keep, without_channels
 from neuroexp.voltages import factor
 
 NEEDED = ("SIG", "MUPulses", "fsamp")
+READS = "recording=demuse reads the .mat file that DEMUSE saves, with SIG, MUPulses and fsamp"
 MOST_SAMPLES = 2**53  # beyond which a double does not count one by one
 
 
@@ -41,7 +42,7 @@ def read(
         raise ValueError(f"recording.crop={crop} must be true, false, or null to crop where all pulses lie inside")
     scale = factor(scale_uv)
     interval = () if crop is False else ("startSIGInt", "stopSIGInt")
-    file = load(path, [*NEEDED, "discardChannelsVec", "PNR", *["ref_signal"] * force, *interval])
+    file = load(path, [*NEEDED, "discardChannelsVec", "PNR", *["ref_signal"] * force, *interval], READS)
     file.need(NEEDED, "DEMUSE result", {"Description": "recording=otb reads exports of OTBioLab+"})
     rate_hz = file.rate_hz("fsamp")
     signal, grid = _signal(file, scale)

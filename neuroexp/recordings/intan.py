@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from neuroexp import kinds
 from neuroexp.cuff import CLASSES, CONTACTS, GRID, RINGS, Session
 from neuroexp.foreign import LONGEST_NAME, physical_bytes
 from neuroexp.recording import Recording
@@ -19,6 +20,7 @@ from neuroexp.recordings.rhd_order import check_once, ordered
 from neuroexp.shown import plain
 
 CHANNELS = RINGS * CONTACTS
+READS = "recording=intan reads a rat's folder with the folders Dorsiflexion, Plantarflexion and Pricking"
 UNUSED = 8  # inputs at the end of a file of 64: two chips of 32, of which the cuff needs 56
 
 
@@ -99,12 +101,22 @@ def _folder(path: str | None, missing: str) -> Path:
         folder = Path(path).expanduser().resolve()
         if folder.is_dir():
             return folder
-        what = "is a file, not a folder" if folder.exists() else "is not there"
+        what = _no_folder(folder) if folder.exists() else "is not there"
     except OSError as error:
         what = f"cannot be read: {error.strerror}"
     except (ValueError, TypeError, RuntimeError):  # a NUL inside, no text, a link to itself, the home of nobody
         what = "is no name of a folder"
     raise FileNotFoundError(f"{name} {what}{advice}")
+
+
+def _no_folder(path: Path) -> str:
+    """Return what is where a rat's folder should be."""
+    unknown = f"is a file, not a folder; {READS}"
+    if not path.is_file():  # a device or a pipe, which is not opened
+        return unknown
+    if path.suffix.lower() == ".rhd":
+        return f"is one file; {READS}, each with .rhd files"
+    return kinds.of(path, READS) or unknown
 
 
 def _files(folder: Path, name: str) -> list[Path]:
@@ -114,13 +126,22 @@ def _files(folder: Path, name: str) -> list[Path]:
         found = ", ".join(plain(entry.name, 40) for entry in folders[:10]) or "none"
         raise FileNotFoundError(
             f"{plain(folder, LONGEST_NAME)} must hold one folder named {name.capitalize()}, it holds {len(alike)} "
-            f"(folders found: {found})"
+            f"(folders found: {found}){_above(folder)}"
         )
     # hidden files are not meant: macOS leaves ._1.rhd beside 1.rhd in archives
     files = [file for file in _entries(alike[0]) if file.suffix.lower() == ".rhd" and not file.name.startswith(".")]
     if not files:
-        raise FileNotFoundError(f"{plain(alike[0], LONGEST_NAME)} holds no .rhd file, each class needs at least one")
+        others = ", ".join(plain(entry.name, 40) for entry in _entries(alike[0])[:10]) or "nothing"
+        raise FileNotFoundError(
+            f"{plain(alike[0], LONGEST_NAME)} holds no .rhd file (found: {others}), each class needs at least one"
+        )
     return files
+
+
+def _above(folder: Path) -> str:
+    """Return the advice to give the folder above, where this is the folder of a class."""
+    inside = folder.name.capitalize() in CLASSES or any(entry.suffix.lower() == ".rhd" for entry in _entries(folder))
+    return f"; give the folder above, {plain(folder.parent, LONGEST_NAME)}" if inside else ""
 
 
 def _entries(folder: Path) -> list[Path]:

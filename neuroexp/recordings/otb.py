@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from neuroexp.decomposed import enough_pnr, noticed
 from neuroexp.matfile import MatFile, found, load, single
 from neuroexp.parser import Text, Value
-from neuroexp.recording import Recording, keep, without_channels
+from neuroexp.recording import Recording, keep, where, without_channels
 from neuroexp.recordings.otb_columns import Columns, columns
 from neuroexp.signals import pulse_to_noise_db
 from neuroexp.voltages import factor
 
 NEEDED = ("Data", "Description", "SamplingFrequency")
+READS = "recording=otb reads the .mat file that OTBioLab+ exports, with Data, Description and SamplingFrequency"
 MAX_LAG = 20  # samples between pulses and discharges in one file; 8 in the openhdemg project's sample
 # Serpentine numbering: electrode 1 next to the missing corner (row 0, column 0), down the first column, up the second.
 GRID_13X5 = re.compile(r"GR0[48]MM1305")
@@ -40,9 +41,10 @@ def read(
     ValueError, each with one sentence that names the file.
     """
     scale = factor(scale_uv)
-    file = load(path, NEEDED, missing)
+    file = load(path, NEEDED, READS, missing)
     file.need(NEEDED, "OTBioLab+ export", {"MUPulses": "recording=demuse reads DEMUSE's results"})
-    data, rate_hz = _table(file), file.rate_hz("SamplingFrequency")
+    rate_hz = file.rate_hz("SamplingFrequency")
+    data = _table(file, rate_hz)
     descriptions = _descriptions(file, data.shape[1])
     known = columns(descriptions, file.name)
     channels = keep(len(known.channels), discard_channels, "channel", file.name)
@@ -50,9 +52,10 @@ def read(
     if not len(channels):
         raise ValueError(f"{file.name}: discarding all channels of the electrode grid leaves nothing")
     units = keep(len(known.spikes), discard_units, "motor unit", file.name)
-    ratios = _ratios(file.name, data, known, units)
+    _check_units(file.name, data, known, units)
+    ratios = _ratios(data, known, units)
     units, said = enough_pnr(ratios, units, min_pnr_db, file.stem)
-    trains = [_train(file.name, unit + 1, data[:, known.spikes[unit]]) for unit in units]
+    trains = [np.flatnonzero(data[:, known.spikes[unit]]) for unit in units]
     effort = known.force if force else None
     recording = Recording(
         name=file.stem,
@@ -85,7 +88,7 @@ def _signal(data: NDArray[Any], known: Columns, channels: NDArray[np.int64], sca
     return signal
 
 
-def _ratios(name: str, data: NDArray[Any], known: Columns, units: NDArray[np.int64]) -> NDArray[np.float64]:
+def _ratios(data: NDArray[Any], known: Columns, units: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the pulse-to-noise ratio of each unit, NaN for one that is not in `units` or never discharges.
 
     None at all without a source for every unit.
@@ -94,18 +97,27 @@ def _ratios(name: str, data: NDArray[Any], known: Columns, units: NDArray[np.int
         return np.empty(0)
     ratios = np.full(len(known.spikes), np.nan)
     for unit in units:
-        train = _train(name, unit + 1, data[:, known.spikes[unit]])
+        train = np.flatnonzero(data[:, known.spikes[unit]])
         if len(train):
-            ratios[unit] = _pnr_db(name, unit + 1, data[:, known.sources[unit]], train)
+            with np.errstate(over="ignore"):
+                ratios[unit] = pulse_to_noise_db(data[:, known.sources[unit]], train, MAX_LAG)
     return ratios
 
 
-def _table(file: MatFile) -> NDArray[Any]:
+def _table(file: MatFile, rate_hz: float) -> NDArray[Any]:
+    """Return the samples by columns; raises ValueError where no column has a number for a while."""
     data = _inner(file.get("Data"))
     if not isinstance(data, np.ndarray) or data.ndim != 2 or data.dtype.kind not in "fiu":
         raise ValueError(
             f"{file.name}: 'Data' is no single table of samples by columns, it is {found(data)}; "
             "export one recording at a time"
+        )
+    gone = np.isnan(data[:, 0]) if data.shape[1] else np.zeros(len(data), bool)
+    gone[gone] = np.isnan(data[gone]).all(axis=1)
+    if said := where(gone, rate_hz):
+        raise ValueError(
+            f"{file.name}: in {said} every column of 'Data' is NaN, as where nothing was recorded; export the time without "
+            "them, or cut these rows off"
         )
     return data
 
@@ -132,17 +144,30 @@ def _inner(value: Value) -> Value:
     return value
 
 
-def _train(name: str, unit: int, column: NDArray[Any]) -> NDArray[np.int64]:
-    if not np.all((column == 0) | (column == 1)):
-        raise ValueError(f"{name}: the spike train of motor unit {unit} holds values other than 0 and 1")
-    return np.flatnonzero(column)
+def _check_units(name: str, data: NDArray[Any], known: Columns, units: NDArray[np.int64]) -> None:
+    """Raise ValueError, naming all motor units at fault, when a spike train is not 0 and 1 or a source is not finite."""
+    sources = known.sources if len(known.sources) == len(known.spikes) else []
+    for places, valid, what, words in (
+        (known.spikes, _binary, "spike train", "values other than 0 and 1"),
+        (sources, np.isfinite, "source", "a value that is not finite"),
+    ):
+        wrong = [int(unit) for unit in units if places and not valid(data[:, places[unit]]).all()]
+        if not wrong:
+            continue
+        column = data[:, places[wrong[0]]]
+        sample = int(np.argmin(valid(column)))
+        others = f", and {len(wrong) - 1} more are like it" if len(wrong) > 1 else ""
+        good = {int(unit) for unit in units} - set(wrong)
+        out = ",".join(str(unit + 1) for unit in range(len(known.spikes)) if unit not in good)
+        raise ValueError(
+            f"{name}: the {what} of motor unit {wrong[0] + 1} holds {words}, first {column[sample]:g} at sample {sample} "
+            f"(counted from 0){others}; "
+            f"{f'recording.discard_units=[{out}] leaves them out' if good else 'export the decomposition anew'}"
+        )
 
 
-def _pnr_db(name: str, unit: int, source: NDArray[Any], train: NDArray[np.int64]) -> float:
-    if not np.isfinite(source).all():
-        raise ValueError(f"{name}: the source of motor unit {unit} holds a value that is not finite")
-    with np.errstate(over="ignore"):
-        return pulse_to_noise_db(source, train, MAX_LAG)
+def _binary(column: NDArray[Any]) -> NDArray[np.bool_]:
+    return (column == 0) | (column == 1)
 
 
 def _grid(descriptions: Sequence[str], known: Columns, channels: NDArray[np.int64]) -> NDArray[np.int64] | None:

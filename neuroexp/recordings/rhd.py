@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neuroexp import kinds
 from neuroexp.foreign import LONGEST_NAME, existing
 from neuroexp.shown import plain
 
@@ -18,6 +19,7 @@ MAGIC = 0xC6912702  # the first four bytes of every RHD2000 file
 ZERO, UV_PER_COUNT = 32768, 0.195  # of every RHD2000 amplifier
 HEADER_BYTES = 1 << 20  # in which every header ends: 1,024 channels take a tenth of it
 RATES_HZ = (1.0, 1e6)
+READS = "recording=intan reads .rhd files as Intan's own software writes them"
 BLOCKS = 64  # converted at once, small enough for the processor's cache
 MARKING = 8  # channels, spread over the cuff, by which samples are told apart
 MARKED = 16  # one sample in so many is remembered, chosen by what it holds, so that a copy has the same ones
@@ -85,6 +87,8 @@ def _opened(path: Path, size: int, changed_ns: int) -> File:
         head = file.read(HEADER_BYTES)
     magic = int.from_bytes(head[:4], "little")
     if magic != MAGIC:
+        if said := kinds.said(path, head[: kinds.HEAD], READS):
+            raise ValueError(f"{name} {said}")
         raise ValueError(f"{name} is no Intan RHD file ({size} bytes that begin with {magic:#x}, not {MAGIC:#x})")
     header = _header(head)
     if header is None:

@@ -13,6 +13,7 @@ from neuroexp.matfile import MatFile, found, load, single
 WINDOW = 100  # samples in a signature
 ROWS = RINGS * CONTACTS * WINDOW
 NEEDED = tuple(f"{part}_data_{what}" for part in ("training", "test") for what in ("rat", "labels"))
+READS = f"recording=signatures reads MATLAB files such as Training_Fold1_RAW.mat, with {', '.join(NEEDED)}"
 
 
 def read(path: str | None, order: str = "ring", rate_hz: float = 30000, missing: str = "") -> Signatures:
@@ -31,7 +32,7 @@ def read(path: str | None, order: str = "ring", rate_hz: float = 30000, missing:
         raise ValueError(f"recording.order={order} must be ring or contact")
     if not (math.isfinite(rate_hz) and rate_hz > 0):
         raise ValueError(f"recording.rate_hz={rate_hz} must be positive")
-    file = load(path, NEEDED, missing)
+    file = load(path, NEEDED, READS, missing)
     file.need(NEEDED, "file of signatures", {})
     windows = [_windows(file, f"{part}_data_rat", order) for part in ("training", "test")]
     labels = [
