@@ -2,7 +2,7 @@
 PYTHON ?= python3
 RUN := .venv/bin/python
 
-.PHONY: setup run paper test check bench clean
+.PHONY: setup run paper test quick check bench clean
 
 setup: .venv/ready
 
@@ -31,6 +31,10 @@ paper: .venv/ready
 
 test: check
 	$(RUN) -m pytest -n 3 --dist worksteal
+
+# the tests that start no process
+quick: .venv/ready
+	$(RUN) -m pytest -n 2 --dist worksteal -m "not process and not slow"
 
 check: .venv/ready
 	.venv/bin/ruff format --check .

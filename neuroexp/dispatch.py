@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import math
 import os
@@ -30,7 +31,7 @@ from neuroexp import (
     sources,
     trust,
 )
-from neuroexp.job import Job, Result, quiet, run, sentence
+from neuroexp.job import Job, Result, quiet, recorded, run, sentence
 from neuroexp.shown import plain
 from neuroexp.worker import Worker
 
@@ -103,6 +104,9 @@ def _do(cfg: DictConfig) -> float | None:
 def _attempts(cfg: DictConfig, job: Job, sweeping: bool, facts: dict[str, Any]) -> tuple[Result, BaseException | None]:
     """Do a job, in a sweep in a process of its own, again as often as `retries` says when it failed unforeseen."""
     timeout_s = None if cfg.timeout_min is None else cfg.timeout_min * 60
+    job = dataclasses.replace(job, known_key=job.key)
+    if (found := recorded(job)) is not None:
+        return found, None
 
     def started(run_id: str) -> None:
         launch.write(cfg.output, facts | {"run_id": run_id}, launch.RUNNING)

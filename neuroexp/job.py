@@ -44,6 +44,18 @@ class Job:
     parallel: bool  # other jobs run on this machine at the same time, and share its GPUs
     trusted: tuple[str, ...] = ()  # modules whose callables its configuration may name, as they were typed
     sources: Mapping[str, str] = field(default_factory=dict)  # digests of the source that is not of a released package
+    known_key: str = ""  # of its configuration, once somebody has asked for it
+
+    @property
+    def key(self) -> str:
+        """Return the key of its configuration, for which every file that it names is read."""
+        return self.known_key or provenance.configuration_key(self.config)
+
+    @property
+    def cell(self) -> Cell:
+        """Where its finished training is recorded."""
+        tracking = self.config["tracking"]
+        return Cell(tracking["ledger"], tracking["uri"], self.config["experiment"], self.key)
 
     @property
     def folder(self) -> Path:
@@ -78,21 +90,44 @@ def run(job: Job, started: Callable[[str], None] = lambda run_id: None) -> Resul
     return result
 
 
-def _run(job: Job, result: Result, started: Callable[[str], None]) -> None:
-    from neuroexp.tracking import StoreError, open_store  # noqa: PLC0415 - --help must not wait for it
-    from neuroexp.training import train  # noqa: PLC0415
+def recorded(job: Job) -> Result | None:
+    """Return the result of a job whose cell has a record of a finished training; None when it is to be done.
 
-    tracking, experiment = job.config["tracking"], job.config["experiment"]
-    key = provenance.configuration_key(job.config)
-    cell = Cell(tracking["ledger"], tracking["uri"], experiment, key)
+    Asked first, by whichever process: it costs no process of its own, and nothing is imported that a training needs.
+    """
+    cell = job.cell
+    if cell.record() is None:
+        return None
+    quiet()
     leftovers.clear(cell.ledger)
+    result: Result = {}
+    store = _store(job, result)
+    with cell.claim() as mine:
+        found = _found(job, cell, store, cell.folder.name) if mine else _occupied(cell)
+    return None if found is None else result | found
+
+
+def _store(job: Job, result: Result) -> Store | None:
+    """Return the store of a job, None when it is away; note in the result where it is, or why it cannot be reached."""
+    from neuroexp.tracking import StoreError, open_store  # noqa: PLC0415 - --help must not wait for it
+
+    tracking = job.config["tracking"]
     result["uri"] = tracking["uri"]
     try:
-        store = open_store(tracking["uri"], tracking["artifacts"], experiment)
-        result["link"] = store.link(job.launch)
+        store = open_store(tracking["uri"], tracking["artifacts"], job.config["experiment"])
     except StoreError as error:
-        store, result["unsent"] = None, str(error)
+        result["unsent"] = str(error)
         log.warning("%s", error)
+        return None
+    result["link"] = store.link(job.launch)
+    return store
+
+
+def _run(job: Job, result: Result, started: Callable[[str], None]) -> None:
+    cell = job.cell
+    key = cell.folder.name
+    leftovers.clear(cell.ledger)
+    store = _store(job, result)
     with cell.claim() as mine:
         begun = _begin(job, cell, store, key, mine)
         if isinstance(begun, dict):
@@ -107,6 +142,8 @@ def _run(job: Job, result: Result, started: Callable[[str], None]) -> None:
             if job.sources:
                 sources.keep(job.sources, run.folder / sources.FOLDER)
                 run.tags({sources.TAG: "true"})
+            from neuroexp.training import train  # noqa: PLC0415 - seconds that a cell which is finished does not need
+
             scores = train(job, run, cell)
         except BaseException as error:
             killed = interrupted(error)

@@ -50,10 +50,16 @@ LOG_FILE = re.compile(
 )
 STREAMS = ("ext://sys.stdout", "ext://sys.stderr")
 PLAIN = re.compile(r"[\w.-]*")
+KEPT = 50  # jobs of a sweep, at most, composed before they begin
 
 
 class Loader(ConfigLoaderImpl):
     """Composes as Hydra does, and raises ConfigCompositionException for what a configuration may not have Hydra do."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        """Take what Hydra's own loader takes."""
+        super().__init__(*args, **kwargs)
+        self._composed: dict[tuple[str, ...], DictConfig] = {}  # jobs of a sweep that have not begun
 
     def load_configuration(
         self, config_name: str | None, overrides: list[str], *args: Any, **kwargs: Any
@@ -69,6 +75,20 @@ class Loader(ConfigLoaderImpl):
         except KeyError as error:
             raise ConfigCompositionException(f"hydra.job.env_copy names {error}, which is not set") from None
         return config
+
+    def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        """Compose a job of a sweep once, where Hydra does it twice: to see whether it can be composed, and to run it."""
+        words = (master_config.hydra.job.config_name, *master_config.hydra.overrides.hydra, *sweep_overrides)
+        if words in self._composed:
+            return self._composed.pop(words)
+        found = super().load_sweep_config(master_config, sweep_overrides)
+        if len(self._composed) < KEPT:
+            self._composed[words] = found
+        return found
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a launcher sends to another process, which composes for itself."""
+        return self.__dict__ | {"_composed": {}}
 
     def _process_config_searchpath(self, config_name: str | None, parsed_overrides: Any, repo: Any) -> None:
         """Check `hydra.searchpath` before it is followed: reading a package imports it."""

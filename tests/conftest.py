@@ -13,7 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import ready_store
 import scipy.io
+from forked import READY, WARNINGS, Forks
 from hypothesis import settings
 
 from neuroexp import parser
@@ -55,15 +57,46 @@ class Outcome:
         return sorted((json.loads(path.read_text()) for path in found), key=lambda result: result["job"])
 
 
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that the workers of a session share."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ready_tables(shared: Path) -> None:
+    ready_store.install(shared / READY)
+
+
+@pytest.fixture(scope="session")
+def forks(tmp_path_factory: pytest.TempPathFactory, shared: Path) -> Iterator[Forks]:
+    """What runs commands in processes forked from one that has imported everything."""
+    forks = Forks(tmp_path_factory.mktemp("said"), shared)
+    yield forks
+    forks.close()
+
+
 @pytest.fixture
-def neuroexp(tmp_path: Path) -> Callable[..., Outcome]:
-    """Run `python -m neuroexp ...` in an empty folder, as a real process."""
+def neuroexp(tmp_path: Path, forks: Forks) -> Callable[..., Outcome]:
+    """Run `python -m neuroexp ...` in an empty folder, in a forked process."""
+
+    def run(*words: str, folder: Path = tmp_path, **environment: str) -> Outcome:
+        done, _ = forks.run(folder, LAUNCH, words, WARNINGS | environment)
+        return Outcome(done.returncode, done.stdout, folder)
+
+    return run
+
+
+@pytest.fixture
+def afresh(tmp_path: Path) -> Callable[..., Outcome]:
+    """Run `python -m neuroexp ...` in an empty folder, in an interpreter of its own, as a user does."""
 
     def run(*words: str, folder: Path = tmp_path, **environment: str) -> Outcome:
         done = subprocess.run(
             [sys.executable, "-m", "neuroexp", *words],
             cwd=folder,
-            env=os.environ | {"PYTHONWARNINGS": "default", **environment},
+            env=os.environ | WARNINGS | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -75,58 +108,33 @@ def neuroexp(tmp_path: Path) -> Callable[..., Outcome]:
     return run
 
 
-COMMANDS = """
-import json, os, sys, time, traceback
-import importlib
-from neuroexp import tracking, training  # what takes seconds, once for all
+@pytest.fixture
+def typed(forks: Forks) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run `python -m neuroexp.COMMAND ...` in a folder, in a forked process; stdout and stderr come apart."""
 
-done = []
-for number, (folder, module, words, environment) in enumerate(json.loads(sys.stdin.read())):
-    began = time.monotonic()
-    main = importlib.import_module(module).main
-    if os.fork() == 0:
-        out = os.open(os.path.join(sys.argv[1], f"{number}.txt"), os.O_CREAT | os.O_WRONLY)
-        os.dup2(out, 1), os.dup2(out, 2)
-        sys.argv, code = [module, *words], 0
-        os.environ.update(environment)
-        try:
-            os.chdir(folder)
-            main()
-        except SystemExit as end:
-            code = end.code
-            if isinstance(code, str):
-                print(code, file=sys.stderr)
-                code = 1
-        except BaseException:
-            traceback.print_exc()
-            code = 70
-        sys.stdout.flush(), sys.stderr.flush()
-        os._exit(code or 0)
-    code = os.waitstatus_to_exitcode(os.wait()[1])
-    with open(os.path.join(sys.argv[1], f"{number}.txt"), encoding="utf-8") as file:
-        done.append([code, file.read(), time.monotonic() - began])
-print(json.dumps(done))
-"""
+    def run(folder: Path, module: str, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return forks.run(folder, module, words, environment, apart=True)[0]
+
+    return run
+
+
 LAUNCH = "neuroexp.__main__"
 Said = tuple[int, str, float]  # exit code, output, seconds
 
 
 @pytest.fixture
-def commands(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[Said]]:
-    """Run commands one after another, each in a process forked from one that has imported all.
+def commands(forks: Forks) -> Callable[..., list[Said]]:
+    """Run commands one after another, each in a forked process.
 
     Each is a folder, a module, words and, if need be, environment.
     """
 
     def run(wanted: Sequence[tuple], **environment: str) -> list[Said]:
-        full = [(str(folder), module, list(words), *(rest or [{}])) for folder, module, words, *rest in wanted]
-        line = [sys.executable, "-c", COMMANDS, str(tmp_path_factory.mktemp("said"))]
-        done = subprocess.run(
-            line, input=json.dumps(full), env=os.environ | environment, capture_output=True, text=True, timeout=900,
-            check=False, cwd="/",
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        return [(code, out, seconds) for code, out, seconds in json.loads(done.stdout.splitlines()[-1])]
+        said = []
+        for folder, module, words, *rest in wanted:
+            done, seconds = forks.run(folder, module, words, environment | (rest or [{}])[0])
+            said.append((done.returncode, done.stdout, seconds))
+        return said
 
     return run
 
@@ -152,23 +160,34 @@ def refused(said: Said, *words: str) -> None:
         assert word in out
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put tests that start processes first: what is left for one worker at the end is short."""
-    items.sort(key=lambda item: item.path.stem not in STARTING)
-
-
-STARTING = {
-    "test_browser",
-    "test_cli",
-    "test_cli_eng",
-    "test_device",
-    "test_disks",
-    "test_export",
-    "test_launchers",
-    "test_places",
-    "test_replay",
-    "test_survival",
+MARKS = {  # of every test that needs one of these fixtures
+    "process": {"forks", "afresh", "one_parser"},
+    "network": {"sample_recording"},
+    "slurm": {"slurm"},
+    "postgresql": {"postgres"},
 }
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by their fixtures, and put those first that start processes: what one worker is left with is short."""
+    for item in items:
+        for mark, fixtures in MARKS.items():
+            if fixtures & set(getattr(item, "fixturenames", ())):
+                item.add_marker(mark)
+    items.sort(key=lambda item: item.get_closest_marker("process") is None)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let no test start Python where only those are wanted that start no process."""
+    if "not process" not in config.option.markexpr:
+        return
+
+    def refuse(event: str, words: tuple) -> None:
+        if event == "subprocess.Popen" and words[0] == sys.executable:
+            raise AssertionError(f"a test that starts {words[1]} is to be marked: @pytest.mark.process")
+
+    sys.addaudithook(refuse)
+
 
 # A short, strong recording: the smallest that all splits can cut.
 SMALL = ("recording.duration_s=12", "recording.units=4", "trainer=smoke")

@@ -13,7 +13,10 @@ from test_cli import runs, store
 from test_survival import TINY, wait_for
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium to look with")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium to look with"),
+]
 
 
 def page(address: str, profile: str) -> str:

@@ -30,8 +30,8 @@ def runs(folder) -> list:
     return opened.client.search_runs([opened.experiment_id], order_by=["start_time ASC"])
 
 
-def test_one_run_leaves_everything_a_reader_looks_for(neuroexp):
-    done = neuroexp("recording.duration_s=12", "recording.units=4", "trainer.max_epochs=2")
+def test_one_run_leaves_everything_a_reader_looks_for(afresh):
+    done = afresh("recording.duration_s=12", "recording.units=4", "trainer.max_epochs=2")
     assert done.code == 0, done.out
     [result] = done.results()
     assert result["status"] == "finished"
@@ -230,13 +230,14 @@ def test_several_contractions(neuroexp):
     assert result["scores"]["data/test_windows_overlapping_train"] == 0
 
 
-def test_four_workers_share_a_fresh_store(neuroexp, tmp_path):
+def test_four_workers_share_a_fresh_store(afresh, tmp_path):
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda fold: neuroexp(f"fold={fold}", *SMALL, OMP_NUM_THREADS="1"), range(4)))
+        found = list(pool.map(lambda fold: afresh(f"fold={fold}", *SMALL, OMP_NUM_THREADS="1"), range(4)))
     assert [done.code for done in found] == [0] * 4, [done.out for done in found]
     assert len(runs(tmp_path)) == 4
 
 
+@pytest.mark.process
 def test_ctrl_c_marks_the_run_killed_and_the_next_launch_repeats_it(neuroexp, tmp_path):
     words = [
         sys.executable,
@@ -269,8 +270,8 @@ def seconds(words: list[str]) -> float:
     return time.perf_counter() - began
 
 
-def test_help_names_groups_options_and_examples_without_importing_anything_heavy(neuroexp):
-    helped = neuroexp("--help")
+def test_help_names_groups_options_and_examples_without_importing_anything_heavy(afresh):
+    helped = afresh("--help")
     for word in (
         "mldcnn, mldrsnet, mobilescapenet, mtdcnn",
         "split: blocked, contraction, given, random, stimulus",
@@ -288,6 +289,7 @@ def test_help_names_groups_options_and_examples_without_importing_anything_heavy
     assert not imported & {"torch", "pytorch_lightning", "mlflow", "numpy", "scipy", "matplotlib"}
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("words", [["--help"], ["--cfg", "job"]])
 def test_help_and_config_cost_at_most_four_times_importing_hydra(words):
     pairs = [([sys.executable, "-c", "import hydra"], [sys.executable, "-m", "neuroexp", *words])] * 7
@@ -295,7 +297,7 @@ def test_help_and_config_cost_at_most_four_times_importing_hydra(words):
     assert min(ours) < 4 * min(imported)
 
 
-def test_nothing_is_written_outside_outputs(neuroexp, tmp_path):
-    done = neuroexp(*SMALL)
+def test_nothing_is_written_outside_outputs(afresh, tmp_path):
+    done = afresh(*SMALL)
     assert done.code == 0, done.out
     assert [path.name for path in tmp_path.iterdir()] == ["outputs"]

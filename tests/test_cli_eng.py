@@ -12,8 +12,8 @@ from neuroexp.recordings import eng_simulated
 SHORT = ("dataset=eng", "recording.duration_s=14", "trainer=smoke")
 
 
-def test_one_run_leaves_scores_tables_and_pictures(neuroexp):
-    done = neuroexp(*SHORT, "recording.rat=4", "trainer.max_epochs=2")
+def test_one_run_leaves_scores_tables_and_pictures(afresh):
+    done = afresh(*SHORT, "recording.rat=4", "trainer.max_epochs=2")
     assert done.code == 0, done.out
     assert "Warning" not in done.out
     [result] = done.results()
@@ -40,16 +40,18 @@ def test_one_run_leaves_scores_tables_and_pictures(neuroexp):
     assert [row["class"] for row in rows] == ["dorsiflexion", "plantarflexion", "pricking"]
 
 
-def test_both_datasets_in_one_sweep_and_each_recording_prepared_once(neuroexp):
-    done = neuroexp("-m", "dataset=eng,hdsemg", "recording.duration_s=14", "fold=0,1", "model=mldcnn", "trainer=smoke")
+def test_both_datasets_in_one_sweep_and_each_recording_prepared_once(neuroexp, tmp_path):
+    words = ("-m", "dataset=eng,hdsemg", "recording.duration_s=14", "fold=0,1", "model=mldcnn", "trainer=smoke")
+    cache = tmp_path / "outputs" / "cache"
+    done = neuroexp(*words, NEUROEXP_CACHE=str(cache))
     assert done.code == 0, done.out
     results = done.results()
     assert [result["status"] for result in results] == ["finished"] * 4
     assert [("test/macro_f1" in r["scores"], "test/f1" in r["scores"]) for r in results] == [(True, False)] * 2 + [
         (False, True)
     ] * 2
-    assert len(list((done.folder / "outputs" / "cache").glob("*.npz"))) == 1
-    again = neuroexp("-m", "dataset=eng,hdsemg", "recording.duration_s=14", "fold=0,1", "model=mldcnn", "trainer=smoke")
+    assert len(list(cache.glob("*.npz"))) == 1
+    again = neuroexp(*words, NEUROEXP_CACHE=str(cache))
     assert [result["status"] for result in again.results()] == ["skipped"] * 4
 
 

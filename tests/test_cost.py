@@ -3,7 +3,6 @@
 import csv
 import itertools
 import math
-import subprocess
 import sys
 
 import pytest
@@ -259,15 +258,9 @@ def test_a_sweep_is_marked_and_marked_again_when_the_budget_changes(neuroexp):
     assert "budget.energy_uj=0 is no number above 0" in mistaken.text
 
 
-def printed(folder, *words: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "neuroexp.cost", *words], cwd=folder, capture_output=True, text=True, check=False
-    )
-
-
-def test_the_published_counts_are_printed_without_a_recording(tmp_path):
+def test_the_published_counts_are_printed_without_a_recording(typed, tmp_path):
     words = ("dataset=eng", "model=mobilescapenet,lstm", "channels=56", "outputs=3", "budget.memory_kb=100")
-    done = printed(tmp_path, *words)
+    done = typed(tmp_path, "neuroexp.cost", *words)
     assert done.returncode == 0, done.stderr
     for text in (
         "67,843", "82,798,211", "81,857,411", "40,146,560", "41,089,664", "271.4 KB", "2,867.2 KB",

@@ -429,6 +429,7 @@ def test_what_a_server_says_commands_no_terminal(dataverse, tmp_path, capsys):
 PROGRAM = "import sys; from neuroexp.dataverse import main; main(sys.argv[2:], resolver=sys.argv[1])"
 
 
+@pytest.mark.process
 def test_ctrl_c_is_one_sentence_and_the_same_command_goes_on(dataverse, tmp_path):
     dataverse.stalls = threading.Event()
     words = [sys.executable, "-c", PROGRAM, dataverse.url, DOI, str(tmp_path), *LONG]
@@ -545,6 +546,7 @@ def test_no_room(dataverse, tmp_path):
     assert there(tmp_path) == {}
 
 
+@pytest.mark.process
 def test_disk_that_refuses_is_one_sentence_and_the_same_command_goes_on(dataverse, tmp_path):
     command = ["bash", "-c", 'ulimit -f 1000; exec "$@"', "-", sys.executable, "-c", PROGRAM]
     done = subprocess.run(
@@ -558,6 +560,7 @@ def test_disk_that_refuses_is_one_sentence_and_the_same_command_goes_on(datavers
     assert there(tmp_path) == {LONG_PATH: content(2, 2_500_000)}
 
 
+@pytest.mark.process
 def test_command_names_its_options():
     done = subprocess.run(
         [sys.executable, "-m", "neuroexp.dataverse", "--help"], capture_output=True, text=True, check=True

@@ -60,6 +60,7 @@ def command(folder: Path, *words: str) -> tuple[list[str], dict[str, str]]:
     return [sys.executable, "benchmarks/device.py", "--to", str(folder), *words], environment
 
 
+@pytest.mark.process
 def test_without_a_gpu_and_without_much_else_every_section_is_measured_in_small(tmp_path):
     (tmp_path / "sitecustomize.py").write_text(WITHOUT)
     line, environment = command(tmp_path / "out", "--minutes", "9")
@@ -98,6 +99,7 @@ def test_without_a_gpu_and_without_much_else_every_section_is_measured_in_small(
     assert figures("trainings", how=EAGER, together=2)
 
 
+@pytest.mark.process
 def test_a_killed_command_leaves_whole_files_and_no_process(tmp_path):
     line, environment = command(tmp_path)
     process = subprocess.Popen(line, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
@@ -137,6 +139,7 @@ for name in "abc":
 """
 
 
+@pytest.mark.process
 def test_what_dies_or_never_ends_is_a_row_and_the_next_goes_on(tmp_path, capfd):
     path = tmp_path / "record.json"
     Record(path).note(minutes=1)
@@ -154,6 +157,7 @@ def test_what_dies_or_never_ends_is_a_row_and_the_next_goes_on(tmp_path, capfd):
     assert supervise([sys.executable, "-c", "import time; time.sleep(600)"], path, time.time()) == "the time was over"
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

@@ -111,6 +111,7 @@ def test_a_budget_is_a_column_of_its_own_where_there_is_one(capsys):
     assert [line.rstrip().split("  ")[-1].strip() for line in lines[1:4]] == ["budget", "within", over]
 
 
+@pytest.mark.process
 def test_what_a_command_does_is_shown_on_a_terminal_and_gone_at_its_end():
     code = "from neuroexp import display\nwith display.working('reading') as say:\n    say('counting')\nprint('done')"
     ours, theirs = pty.openpty()
@@ -121,6 +122,7 @@ def test_what_a_command_does_is_shown_on_a_terminal_and_gone_at_its_end():
     assert not subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stderr
 
 
+@pytest.mark.process
 def test_a_sweep_on_a_terminal_shows_one_bar(tmp_path):
     ours, theirs = pty.openpty()
     epochs = ("trainer.max_epochs=1,100", "~trainer.callbacks.early_stopping")  # the second is seen under way

@@ -478,6 +478,7 @@ def test_interrupted_recording(rat):
     refused(rat, r"Pr_1\.rhd: its time stamps span 434 samples, it holds 384: the recording was interrupted")
 
 
+@pytest.mark.process
 def test_without_neo_the_extra_is_named(shared_rat):
     code = (
         f"import sys; sys.modules['neo'] = None; from neuroexp.recordings import intan; intan.read({str(shared_rat)!r})"

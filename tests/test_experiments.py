@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT
+from conftest import LAUNCH, ROOT
+from forked import WARNINGS
 
 from experiments import comparison, pictures, published, statistics
 from experiments.__main__ import artefacts
@@ -299,7 +300,7 @@ def test_numbers_are_written_for_a_reader():
 
 
 @pytest.fixture(scope="module")
-def swept(tmp_path_factory) -> Path:
+def swept(tmp_path_factory, forks) -> Path:
     """A store with a small part of two experiments, and one run in it that was made on another recording."""
     folder = tmp_path_factory.mktemp("swept")
     small = ("trainer=smoke", "fold=0")
@@ -311,7 +312,7 @@ def swept(tmp_path_factory) -> Path:
         ("experiment=mldrsnet/window_step", "model=mldcnn,mtdcnn", *hdsemg, *small),
         ("experiment=mobilescapenet/model_comparison", "model=engnet,lstm", *eng, *small),
     ):
-        done = python(folder, "neuroexp", *words)
+        done, _ = forks.run(folder, LAUNCH, words, WARNINGS)
         assert done.returncode == 0, done.stdout
     return folder
 
@@ -349,10 +350,10 @@ def test_one_artefact_says_what_it_was_made_of_and_what_is_missing(swept):
     assert "\\begin{tabular}" in (folder / "window_step.tex").read_text()
 
 
-def test_runs_of_another_length_are_refused_until_one_is_chosen(swept):
-    refused = python(swept, "experiments.mldrsnet.window_step")
-    assert refused.returncode == 1
-    assert refused.stdout == (
+def test_runs_of_another_length_are_refused_until_one_is_chosen(swept, commands):
+    [(code, out, _)] = commands([(swept, "experiments.mldrsnet.window_step", [])])
+    assert code == 1
+    assert out == (
         "the runs differ in recording.units (3, 4), and would be averaged: choose, for instance with recording.units=3\n"
     )
 
@@ -365,14 +366,14 @@ def test_runs_of_another_length_are_refused_until_one_is_chosen(swept):
         (("nonsense=3",), "nonsense is no setting of the runs of mldrsnet/window_step"),
     ],
 )
-def test_mistakes_get_one_sentence(swept, words, sentence):
-    done = python(swept, "experiments.mldrsnet.window_step", *words)
-    assert done.returncode == 1
-    assert done.stdout.startswith(sentence)
-    assert done.stdout.count("\n") == 1
+def test_mistakes_get_one_sentence(swept, commands, words, sentence):
+    [(code, out, _)] = commands([(swept, "experiments.mldrsnet.window_step", words)])
+    assert code == 1
+    assert out.startswith(sentence)
+    assert out.count("\n") == 1
 
 
-def test_the_best_decoder_within_a_budget_over_whatever_was_trained(swept):
+def test_the_best_decoder_within_a_budget_over_whatever_was_trained(swept, commands):
     done = python(swept, "experiments.budget.pareto", "recording.units=4", "budget.energy_uj=600")
     assert done.returncode == 0, done.stdout
     assert "Warning" not in done.stdout
@@ -383,9 +384,9 @@ def test_the_best_decoder_within_a_budget_over_whatever_was_trained(swept):
     table = pd.read_csv(swept / "outputs" / "paper" / "budget" / "pareto" / "pareto_hdsemg.csv")
     verdicts = {"mldcnn": "within", "mtdcnn": "over: energy, stm32u575 too slow"}
     assert dict(zip(table["model"], table["budget"], strict=True)) == verdicts
-    both = python(swept, "experiments.budget.pareto", "recording.rat=6")
-    assert "HD-sEMG: no run" in both.stdout
-    assert "ENG: no budget is set" in both.stdout
+    [(_, both, _)] = commands([(swept, "experiments.budget.pareto", ["recording.rat=6"])])
+    assert "HD-sEMG: no run" in both
+    assert "ENG: no budget is set" in both
 
 
 def test_the_report_is_one_page_with_everything(swept):

@@ -1,10 +1,7 @@
 """Decoders as ONNX files: equal to the network, refused when they are not whole, loaded by MLflow; and how late they are."""
 
 import json
-import subprocess
-import sys
 import warnings
-from pathlib import Path
 
 import mlflow
 import numpy as np
@@ -229,15 +226,10 @@ def test_the_timing_of_the_papers_own_cell():
     assert (caps.window_ms, caps.period_ms) == (pytest.approx(10 / 3), 3)
 
 
-def command(folder: Path, module: str, *words: str) -> subprocess.CompletedProcess:
-    run = [sys.executable, "-m", f"neuroexp.{module}", *words]
-    return subprocess.run(run, cwd=folder, capture_output=True, text=True, check=False, timeout=300)
-
-
-def test_a_run_is_exported_measured_and_loaded_by_mlflow(neuroexp, tmp_path, monkeypatch):
+def test_a_run_is_exported_measured_and_loaded_by_mlflow(neuroexp, typed, tmp_path, monkeypatch):
     done = neuroexp("window=20", "step=50", *SMALL, "trainer.max_epochs=3")
     run_id = done.results()[0]["run_id"]
-    exported = command(tmp_path, "export", run_id, "to=implant")
+    exported = typed(tmp_path, "neuroexp.export", run_id, "to=implant")
     assert exported.returncode == 0, exported.stderr
     assert exported.stderr == ""
     assert "simulated recording" in exported.stdout
@@ -247,7 +239,7 @@ def test_a_run_is_exported_measured_and_loaded_by_mlflow(neuroexp, tmp_path, mon
     assert rows["onnx"]["agree"] == 1
     assert onnxfile.read(tmp_path / "implant" / "decoder_int8.onnx").run_id == run_id
 
-    measured = command(tmp_path, "latency", f"run_id={run_id}", "engines=eager,int8", "threads=1", "seconds=1")
+    measured = typed(tmp_path, "neuroexp.latency", f"run_id={run_id}", "engines=eager,int8", "threads=1", "seconds=1")
     assert measured.returncode == 0, measured.stderr
     assert "60% of the samples lie between windows" in measured.stdout
     opened = store(tmp_path)
@@ -255,9 +247,12 @@ def test_a_run_is_exported_measured_and_loaded_by_mlflow(neuroexp, tmp_path, mon
     assert 0 < metrics["latency/int8_1_p50_ms"] <= metrics["latency/int8_1_p99_ms"]
     assert metrics["export/int8_size_kb"] < metrics["export/onnx_size_kb"]
 
-    alone = ["replay", "decoder=implant/decoder_int8.onnx"]  # on a machine that has nothing but the file
+    alone = [
+        "neuroexp.replay.__main__",
+        "decoder=implant/decoder_int8.onnx",
+    ]  # on a machine that has nothing but the file
     recording = ["recording=hdsemg_simulated", "recording.duration_s=12", "recording.units=4"]
-    played = command(tmp_path, *alone, *recording, "threads=2")
+    played = typed(tmp_path, *alone, *recording, "threads=2")
     assert played.returncode == 0, played.stderr
     assert "engine decoder_int8.onnx, 2 threads" in played.stdout
     assert "whole recording" in played.stdout
@@ -273,8 +268,8 @@ def test_a_run_is_exported_measured_and_loaded_by_mlflow(neuroexp, tmp_path, mon
     )
     assert model.metadata.signature.inputs.input_names() == ["windows"]
 
-    program = ["replay", "decoder=implant/decoder_int8.pte"]
-    played = command(tmp_path, *program, *recording)
+    program = ["neuroexp.replay.__main__", "decoder=implant/decoder_int8.pte"]
+    played = typed(tmp_path, *program, *recording)
     assert (played.returncode, played.stderr) == (0, "")
     assert "engine decoder_int8.pte, 1 thread" in played.stdout
 
@@ -283,7 +278,7 @@ def test_a_run_is_exported_measured_and_loaded_by_mlflow(neuroexp, tmp_path, mon
         ([*program, "engine=openvino"], "engine=openvino does not run decoder_int8.pte: executorch"),
         ([*alone, "engine=eager"], "engine=eager does not run decoder_int8.onnx: onnx, openvino, openvino_bf16"),
     ):
-        mistaken = command(tmp_path, *words)
+        mistaken = typed(tmp_path, *words)
         assert mistaken.returncode == 1
         assert says in mistaken.stderr
         assert "Traceback" not in mistaken.stderr

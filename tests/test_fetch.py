@@ -46,6 +46,7 @@ def test_no_more_is_unpacked_than_the_recording_can_have(tmp_path, monkeypatch):
     assert fetch._member(tmp_path / f"{NAME}-py3-none-any.whl") == bytes(1000)
 
 
+@pytest.mark.process
 def test_a_folder_that_cannot_be_is_one_sentence(tmp_path):
     (tmp_path / "data").touch()
     done = subprocess.run(

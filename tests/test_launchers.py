@@ -16,6 +16,8 @@ import pytest
 from test_cli import runs, store
 from test_survival import FAULTY, TINY, start, wait_for
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture
 def joblib():
@@ -49,29 +51,29 @@ def ray():
 
 
 @pytest.mark.parametrize("engine", ["joblib", "submitit", "slurm", "ray"])
-def test_a_failing_job_takes_no_other_with_it(neuroexp, tmp_path, engine, request):
+def test_a_failing_job_takes_no_other_with_it(afresh, tmp_path, engine, request):
     (tmp_path / "faulty.py").write_text(FAULTY)
     kinds = "faulty.Exit,faulty.Die,neuroexp.models.mldcnn.MLDCNN"
     words = ("-m", *request.getfixturevalue(engine), *TINY, "trainer=smoke", "trusted=[faulty]")
-    done = neuroexp(*words, f"model._target_={kinds}", PYTHONPATH=str(tmp_path))
+    done = afresh(*words, f"model._target_={kinds}", PYTHONPATH=str(tmp_path))
     assert done.code == 1
     assert [result["status"] for result in done.results()] == ["failed", "failed", "finished"]
     assert "Traceback" not in done.out
     assert sorted(run.info.status for run in runs(tmp_path)) == ["FAILED", "FAILED", "FINISHED"]
-    again = neuroexp(*words, "model._target_=neuroexp.models.mldcnn.MLDCNN", PYTHONPATH=str(tmp_path))
+    again = afresh(*words, "model._target_=neuroexp.models.mldcnn.MLDCNN", PYTHONPATH=str(tmp_path))
     assert [result["status"] for result in again.results()] == ["skipped"]
 
 
-def test_a_sweep_on_slurm(neuroexp, slurm):
+def test_a_sweep_on_slurm(afresh, slurm):
     words = ("-m", *slurm, *TINY, "trainer=smoke", "seed=0,1")
-    done = neuroexp(*words)
+    done = afresh(*words)
     assert done.code == 0, done.out
     assert [result["status"] for result in done.results()] == ["finished", "finished"]
     assert [line.split()[-1] for line in done.out.splitlines() if " seed=" in line and ": " not in line] == [
         "finished",
         "finished",
     ]
-    again = neuroexp(*words)
+    again = afresh(*words)
     assert [result["status"] for result in again.results()] == ["skipped", "skipped"]
 
 

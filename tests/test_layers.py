@@ -140,6 +140,7 @@ print(inside, faults())
 """
 
 
+@pytest.mark.process
 def test_freed_memory_stays_inside_the_context_and_goes_after_it():
     """Page faults tell: what is freed and asked for again costs none while it is kept."""
     if sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "mallopt"):

@@ -20,12 +20,12 @@ SHORT = (*SMALL, "window=20", "step=50")
 ODD = "a 100% %41%2F?#&;@'q\"$x=,[b]{c}\\ é:x😀 (2) -v "
 
 
-def test_an_odd_folder_is_a_folder_like_any_other(neuroexp, commands, tmp_path):
+def test_an_odd_folder_is_a_folder_like_any_other(afresh, commands, tmp_path):
     folder = tmp_path / "--b" / ODD
     (folder / "mine" / "model").mkdir(parents=True)
     (folder / "mine" / "model" / "own.yaml").write_text("_target_: neuroexp.models.mldcnn.MLDCNN\n")
     words = (*SHORT, "--config-dir", "mine", "model=own")  # options behind settings
-    done = neuroexp(*words, folder=folder, HOME="/dev/null", TMPDIR="/nowhere")
+    done = afresh(*words, folder=folder, HOME="/dev/null", TMPDIR="/nowhere")
     assert done.code == 0, done.out
     [result] = done.results()
     [line] = [line for line in done.out.splitlines() if line.startswith("mlflow server")]

@@ -54,15 +54,9 @@ def test_an_experiment_is_narrowed_by_what_is_typed(begun):
     assert cells == {(model, 20, step, 3) for model in ("mldcnn", "mtdcnn") for step in range(10, 60, 10)}
 
 
-def planned(folder, *words: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "neuroexp.plan", *words], cwd=folder, capture_output=True, text=True, check=False
-    )
-
-
-def test_a_plan_before_and_after_a_part_of_the_sweep(neuroexp, tmp_path):
+def test_a_plan_before_and_after_a_part_of_the_sweep(neuroexp, typed, tmp_path):
     sweep = ("window=20", "step=40,50", "seed=0,1", *SMALL)
-    before = planned(tmp_path, "-m", *sweep)
+    before = typed(tmp_path, "neuroexp.plan", "-m", *sweep)
     assert before.returncode == 0, before.stderr
     assert "4 jobs: 0 finished, 4 to do" in before.stdout
     assert before.stdout.count("a few steps, all epochs") == 2
@@ -70,12 +64,13 @@ def test_a_plan_before_and_after_a_part_of_the_sweep(neuroexp, tmp_path):
     assert not (tmp_path / "outputs").exists()  # a plan leaves nothing behind
     done = neuroexp("-m", "window=20", "step=50", "seed=0", *SMALL)
     assert done.code == 0, done.out
-    after = planned(tmp_path, "-m", *sweep)
+    after = typed(tmp_path, "neuroexp.plan", "-m", *sweep)
     assert "4 jobs: 1 finished, 3 to do" in after.stdout
     assert "1 finished run" in after.stdout  # what step=50 took is known by now
     assert "4 jobs: 4 finished, 0 to do" not in after.stdout
 
 
+@pytest.mark.process
 def test_ctrl_c_ends_a_command_in_a_word(tmp_path):
     words = [sys.executable, "-m", "neuroexp.plan", "-m", "seed=range(4000)", "window=20,40,60"]
     process = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -103,8 +98,8 @@ def test_runs_of_other_epochs_say_nothing_of_the_time():
         (["recording=otb", "recording.path=gone.mat"], "gone.mat is not there"),
     ],
 )
-def test_a_mistake_gets_one_sentence(tmp_path, words, says):
-    done = planned(tmp_path, "-m", *words)
+def test_a_mistake_gets_one_sentence(typed, tmp_path, words, says):
+    done = typed(tmp_path, "neuroexp.plan", "-m", *words)
     assert done.returncode == 1
     assert says in done.stderr
     assert "Traceback" not in done.stderr

@@ -1,6 +1,7 @@
 """From recordings to signatures: every step of the ENG paper's preprocessing, the cache, and what cannot be prepared."""
 
 import dataclasses
+import functools
 import multiprocessing
 from pathlib import Path
 
@@ -29,6 +30,13 @@ def changed(**values):
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
     return prepare(eng_simulated.read(), SETTINGS, 100, RATE, str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(scope="module")
+def rat():
+    """A rat that is simulated once, however often it is read."""
+    simulated = eng_simulated.read(duration_s=8)
+    return dataclasses.replace(simulated, read=functools.cache(simulated.read))
 
 
 def session(signal, rate_hz=RATE, **words):
@@ -206,8 +214,8 @@ def test_stimuli_are_told_apart_over_all_classes(prepared):
 # the cache
 
 
-def test_the_cache_gives_back_the_same_and_reads_nothing(tmp_path):
-    one = prepare(eng_simulated.read(duration_s=8), SETTINGS, 100, RATE, str(tmp_path))
+def test_the_cache_gives_back_the_same_and_reads_nothing(tmp_path, rat):
+    one = prepare(rat, SETTINGS, 100, RATE, str(tmp_path))
     unreadable = Session(
         "other name", one.sha256, lambda name: pytest.fail("read again"), simulated=True, notes=("a: b",)
     )
@@ -221,8 +229,7 @@ def test_the_cache_gives_back_the_same_and_reads_nothing(tmp_path):
     assert [path.suffix for path in sorted(tmp_path.iterdir())] == [".lock", ".npz"]
 
 
-def test_other_settings_are_other_signatures(tmp_path):
-    rat = eng_simulated.read(duration_s=8)
+def test_other_settings_are_other_signatures(tmp_path, rat):
     prepare(rat, SETTINGS, 100, RATE, str(tmp_path))
     prepare(rat, changed(low_sd=3.0), 100, RATE, str(tmp_path))
     prepare(rat, SETTINGS, 60, RATE, str(tmp_path))
@@ -230,8 +237,7 @@ def test_other_settings_are_other_signatures(tmp_path):
     assert len(list(tmp_path.glob("*.npz"))) == 4
 
 
-def test_a_damaged_cache_is_made_again(tmp_path):
-    rat = eng_simulated.read(duration_s=8)
+def test_a_damaged_cache_is_made_again(tmp_path, rat):
     whole = prepare(rat, SETTINGS, 100, RATE, str(tmp_path))
     [path] = tmp_path.glob("*.npz")
     for length in (0, 1000, path.stat().st_size // 2):
@@ -248,6 +254,7 @@ def _prepare_in_process(cache, results):
     results.put(len(made))
 
 
+@pytest.mark.process
 def test_of_three_processes_one_prepares(tmp_path):
     context = multiprocessing.get_context("spawn")
     results = context.Queue()

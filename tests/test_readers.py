@@ -283,6 +283,7 @@ def test_fetch_offline_says_so_in_one_sentence_and_leaves_nothing(tmp_path):
     assert list((tmp_path / "data").iterdir()) == []
 
 
+@pytest.mark.process
 def test_fetch_refuses_another_file_of_that_name(tmp_path):
     (tmp_path / "otb_testfile.mat").write_bytes(b"something else")
     done = subprocess.run(
@@ -293,6 +294,7 @@ def test_fetch_refuses_another_file_of_that_name(tmp_path):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.process
 def test_fetched_file_is_published_with_its_attribution(sample_recording):
     done = subprocess.run(
         [sys.executable, "-m", "neuroexp.fetch", str(sample_recording.parent)],

@@ -1,26 +1,17 @@
 """A recorded run, trained again: the same scores, bit for bit on the same machine."""
 
-import subprocess
-import sys
-
 from conftest import SMALL
 from test_cli import store
 
 
-def repeat(folder, *words: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "neuroexp.repeat", *words], cwd=folder, capture_output=True, text=True, check=False
-    )
-
-
-def test_a_run_gives_the_same_scores_again_and_a_changed_one_does_not(neuroexp, tmp_path):
+def test_a_run_gives_the_same_scores_again_and_a_changed_one_does_not(neuroexp, typed, tmp_path):
     done = neuroexp("window=20", "step=50", *SMALL, "trainer.max_epochs=3")
     [result] = done.results()
-    again = repeat(tmp_path, result["run_id"][:8])  # as the table of a launch shows it
+    again = typed(tmp_path, "neuroexp.repeat", result["run_id"][:8])  # as the table of a launch shows it
     assert again.returncode == 0, again.stdout + again.stderr
     assert "The scores agree bit for bit." in again.stdout
     assert "test/f1" in again.stdout
-    other = repeat(tmp_path, result["run_id"], "seed=1")
+    other = typed(tmp_path, "neuroexp.repeat", result["run_id"], "seed=1")
     assert other.returncode == 1
     assert "The scores differ by up to" in other.stdout
     opened = store(tmp_path)
@@ -32,7 +23,7 @@ def test_a_run_gives_the_same_scores_again_and_a_changed_one_does_not(neuroexp, 
         (["nope", "tracking.uri=sqlite:///gone.db"], "sqlite:///gone.db is not there"),
         ([], "python -m neuroexp.repeat RUN_ID"),
     ):
-        mistaken = repeat(tmp_path, *words)
+        mistaken = typed(tmp_path, "neuroexp.repeat", *words)
         assert mistaken.returncode == 1
         assert says in mistaken.stderr
         assert "Traceback" not in mistaken.stderr

@@ -5,8 +5,6 @@ import io
 import itertools
 import json
 import re
-import subprocess
-import sys
 import threading
 import time
 import uuid
@@ -519,22 +517,14 @@ def test_a_live_stream_comes_in_microvolts_and_its_silence_is_noted():
     assert re.fullmatch(rf"lsl:{sender.name} sent nothing in the last [1-9]\d*\.\d s, after 0\.1 s of signal", note)
 
 
-def test_a_run_is_replayed_from_file_and_from_lsl(neuroexp, tmp_path, monkeypatch):  # noqa: PLR0915 - one training
+def test_a_run_is_replayed_from_file_and_from_lsl(neuroexp, typed, tmp_path, monkeypatch):  # noqa: PLR0915 - one training
     settings = ("trainer.max_epochs=15", "optimizer.lr=1e-3", "task.threshold=0.3")
     done = neuroexp("window=20", "step=20", *SMALL, *settings)
     [result] = done.results()
 
     def command(*words):
-        line = [
-            sys.executable,
-            "-W",
-            "error::RuntimeWarning",
-            "-m",
-            "neuroexp.replay",
-            f"run_id={result['run_id']}",
-            *words,
-        ]
-        return subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+        line = (f"run_id={result['run_id']}", *words)
+        return typed(tmp_path, "neuroexp.replay.__main__", *line, PYTHONWARNINGS="error::RuntimeWarning")
 
     replayed_run = command("chunk=77")
     assert replayed_run.returncode == 0, replayed_run.stderr

@@ -70,7 +70,7 @@ def test_tables_of_a_launch(capsys):
     assert r"--backend-store-uri 'sqlite:////a\x1b[2J" in out
 
 
-def test_status_of_a_launch_whose_files_were_tampered_with(tmp_path):
+def test_status_of_a_launch_whose_files_were_tampered_with(typed, tmp_path):
     place = tmp_path / "outputs" / "2026-01-01_00-00-00-abcd"
     (place / "1").mkdir(parents=True)
     launch.write(
@@ -81,9 +81,7 @@ def test_status_of_a_launch_whose_files_were_tampered_with(tmp_path):
     launch.write(place, row("failed") | {"job": 0, "name": EVIL, "error": EVIL, "log": EVIL})
     running = {"job": 1, "name": EVIL, "log": EVIL, "began": 0, "uri": "", "artifacts": "", "experiment": EVIL}
     launch.write(place / "1", running, launch.RUNNING)
-    done = subprocess.run(
-        [sys.executable, "-m", "neuroexp.status"], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    done = typed(tmp_path, "neuroexp.status")
     assert done.returncode == 0, done.stderr
     harmless(done.stdout + done.stderr)
     assert SAID[:20] in done.stdout
@@ -112,6 +110,7 @@ def test_names_and_sentences_out_of_what_was_typed(commands, tmp_path):
     harmless(json.loads(result.read_text())["name"])
 
 
+@pytest.mark.process
 def test_a_reader_that_has_read_enough_is_no_error(tmp_path):
     line = f"{sys.executable} -m neuroexp.cost --devices | head -1"
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, cwd=tmp_path, check=False)

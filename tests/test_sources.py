@@ -1,6 +1,5 @@
 """An edited network is another network: its runs are others, and what an earlier run trained is loaded as it was."""
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -123,13 +122,7 @@ def test_a_worker_that_has_imported_what_was_edited_since_is_replaced(tmp_path):
         worker.close()
 
 
-def command(folder: Path, name: str, *words: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", f"neuroexp.{name}", *words], cwd=folder, capture_output=True, text=True, check=False
-    )
-
-
-def test_an_edited_network_is_trained_again_and_the_earlier_one_still_there(neuroexp, mine):
+def test_an_edited_network_is_trained_again_and_the_earlier_one_still_there(neuroexp, typed, mine):
     both = "trusted=[nets_of_mine,helpers_of_mine]"
     words = ("model._target_=nets_of_mine.Net", "~model.dropout", "window=20", "step=50", *SMALL, both)
     [first] = neuroexp(*words).results()
@@ -140,18 +133,18 @@ def test_an_edited_network_is_trained_again_and_the_earlier_one_still_there(neur
     [other] = neuroexp(*words).results()
     assert other["status"] == "finished"
     assert other["run_id"] != first["run_id"]
-    for typed, code, says in (
+    for trusted, code, says in (
         ((), 1, "type 'trusted=[nets_of_mine]' on this command line"),
         (("trusted=[nets_of_mine]",), None, "'trusted=[helpers_of_mine]' takes the source that it kept"),
         ((both,), 0, "helpers_of_mine changed since this run: its source is taken from the run"),
     ):
-        done = command(mine, "export", first["run_id"], "forms=onnx", *typed)
+        done = typed(mine, "neuroexp.export", first["run_id"], "forms=onnx", *trusted)
         assert says in done.stderr, done.stderr
         assert "Traceback" not in done.stderr
         assert code is None or done.returncode == code, done.stderr
     assert f"{first['scores']['test/f1']:.4f}" in done.stdout
     (mine / "helpers_of_mine.py").unlink()  # lost: the run has it
-    done = command(mine, "repeat", first["run_id"], both)
+    done = typed(mine, "neuroexp.repeat", first["run_id"], both)
     assert "The scores agree bit for bit." in done.stdout, done.stdout + done.stderr
 
 

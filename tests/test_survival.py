@@ -18,6 +18,7 @@ from benchmarks import survival
 from neuroexp import recorded
 
 TINY = ("recording.duration_s=12", "recording.units=4", "window=20", "step=50")
+pytestmark = pytest.mark.process
 
 FAULTY = """
 import os, signal, sys, time
@@ -106,9 +107,9 @@ def test_a_killed_training_goes_on_where_it_was_to_the_same_scores(neuroexp, tmp
     assert scores_of(resumed) == scores_of(expected)
 
 
-def test_no_job_takes_the_others_with_it(neuroexp, faulty):
+def test_no_job_takes_the_others_with_it(afresh, faulty):
     kinds = "faulty.Exit,faulty.Die,faulty.Hang,neuroexp.models.mldcnn.MLDCNN"
-    done = neuroexp(
+    done = afresh(
         "-m", *TINY, "trainer=smoke", f"model._target_={kinds}", "trusted=[faulty]", "timeout_min=1", **faulty
     )
     assert done.code == 1
@@ -126,8 +127,8 @@ def test_no_job_takes_the_others_with_it(neuroexp, faulty):
     assert "Traceback" not in done.out
 
 
-def test_a_fault_that_passes_is_tried_again_and_a_mistake_is_not(neuroexp, faulty):
-    done = neuroexp(
+def test_a_fault_that_passes_is_tried_again_and_a_mistake_is_not(afresh, neuroexp, faulty):
+    done = afresh(
         "-m", *TINY, "trainer=smoke", "model._target_=faulty.Flaky", "trusted=[faulty]", "retries=2", **faulty
     )
     assert [result["status"] for result in done.results()] == ["finished"]
@@ -248,7 +249,7 @@ def server(folder: Path, port: int) -> subprocess.Popen:
     return process
 
 
-def test_what_ends_while_the_store_is_away_is_delivered_once(neuroexp, tmp_path):
+def test_what_ends_while_the_store_is_away_is_delivered_once(neuroexp, typed, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -268,9 +269,7 @@ def test_what_ends_while_the_store_is_away_is_delivered_once(neuroexp, tmp_path)
         assert [result["status"] for result in offline.results()] == ["skipped"]
 
         def sync() -> subprocess.CompletedProcess:
-            return subprocess.run(
-                [sys.executable, "-m", "neuroexp.sync"], cwd=tmp_path, capture_output=True, text=True, check=False
-            )
+            return typed(tmp_path, "neuroexp.sync")
 
         away = sync()
         assert away.returncode == 1
@@ -338,11 +337,9 @@ def test_rounds_of_sigkill(tmp_path):
     assert survival.scores(tmp_path / "b") == survival.scores(tmp_path / "a")
 
 
-def test_status_from_another_terminal(tmp_path):
-    def status(*words: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "neuroexp.status", *words], cwd=tmp_path, capture_output=True, text=True, check=False
-        )
+def test_status_from_another_terminal(typed, tmp_path):
+    def status() -> str:
+        done = typed(tmp_path, "neuroexp.status")
         assert "Traceback" not in done.stderr
         return done.stdout + done.stderr
 

@@ -174,6 +174,7 @@ def test_a_deleted_experiment_is_named(uri, tmp_path):
         open_store(uri, tmp_path)
 
 
+@pytest.mark.process
 def test_four_workers_open_a_fresh_store_at_once(uri, tmp_path):
     script = (
         "import sys; from pathlib import Path\n"

@@ -544,13 +544,13 @@ class Own(nn.Sequential):
 """
 
 
-def test_a_network_of_ones_own_needs_no_checkout_and_a_run_of_it_trust(neuroexp, tmp_path):
+def test_a_network_of_ones_own_needs_no_checkout_and_a_run_of_it_trust(afresh, tmp_path):
     (tmp_path / "mine" / "model").mkdir(parents=True)
     (tmp_path / "mine" / "model" / "own.yaml").write_text("_target_: own_networks.Own\nwidth: 16\n")
     (tmp_path / "own_networks.py").write_text(OWN)
     traps(tmp_path)
     words = ("--config-dir", "mine", "window=20", "step=50", "trusted=[own_networks]")
-    done = neuroexp(*words, "-m", "model=own,mldcnn", *SMALL)
+    done = afresh(*words, "-m", "model=own,mldcnn", *SMALL)
     assert done.code == 0, done.out
     assert [result["status"] for result in done.results()] == ["finished", "finished"]
     for module, says in (("plan", "1 finished run"), ("cost", "own W20 S50")):

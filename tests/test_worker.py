@@ -8,6 +8,7 @@ import pytest
 from neuroexp.worker import SCHEDULERS, Worker
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not SCHEDULERS, reason="this system has no such signals")
 def test_signals_of_a_scheduler_are_left_to_the_launch():
     heard: list[int] = []
