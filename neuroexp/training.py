@@ -62,7 +62,8 @@ def train(job: Job, run: Run, cell: Cell) -> dict[str, float]:
 
     window = fold.gather(fold.starts[fold.split.test[:1]])
     scores = dict(tested) | _selected(trainer, epochs.history)
-    scores |= {f"data/{name}": float(value) for name, value in fold.facts.items()}
+    for stage, known in (("data", fold.facts), ("control", fold.control)):
+        scores |= {f"{stage}/{name}": float(value) for name, value in known.items()}
     scores |= {
         "time/fit_s": resume.seconds,
         "time/test_s": done - fitted,
