@@ -271,10 +271,10 @@ def _without(name: str, words: Sequence[str]) -> str:
 
 
 def heading(score: str) -> str:
-    """Return a score's short name for people: `chance` for `baseline/f1_chance`, `control` for any score of the control."""
+    """Return a score's short name for people: `chance` for `baseline/f1_chance`, `control` for that of the control."""
     stage, _, name = score.partition("/")
     if stage in ("control", "ceiling"):
-        return stage
+        return "null" if name.startswith("null_") else stage  # the most that a control scores by chance
     if name.startswith("roa_") and name.endswith("_share"):  # units whose rate of agreement is at least so much
         return f"RoA≥{int(name.split('_')[1]) / 100:g}"
     return plain(score.rsplit("/", maxsplit=1)[-1].removesuffix("_share").removeprefix("f1_"))

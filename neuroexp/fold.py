@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -66,7 +66,7 @@ class Fold(LightningDataModule):
         seed: int,
         facts: dict[str, float] | None = None,
         source: Any = None,
-        control: NDArray[np.int64] | None = None,
+        control: Mapping[str, float] | None = None,
         order: NDArray[np.int64] | None = None,
         preparation: dict[str, Any] | None = None,
         decisions_hz: float | None = None,
@@ -74,14 +74,14 @@ class Fold(LightningDataModule):
     ):
         """Standardise a copy of `signal`; `labels` is (window, output), `source` the recording behind it all.
 
-        `control` are indices of windows that a decoder should make nothing of, to be scored beside the test part. `order`
+        `control` are scores of what can be told apart without what the labels mean, to report beside the scores. `order`
         says which of the recording's channels each one here is (None: the same), `preparation` what was done to the signal,
         `decisions_hz` how many windows a second of recording brings, where that is known, `steps` how windows follow one
         another, where they do.
         """
         super().__init__()
         self.window, self.split, self.batch_size = window, split, batch_size
-        self.facts, self.source, self.control = facts or {}, source, control
+        self.facts, self.source, self.control = facts or {}, source, control or {}
         self.order, self.preparation = order, preparation or {}
         self.decisions_hz, self.steps = decisions_hz, steps
         self.mean, self.std = training_statistics(signal, starts[split.train], window)
@@ -133,10 +133,6 @@ class Fold(LightningDataModule):
     def test_dataloader(self) -> Batches:
         """Return the test batches, in the order of `split.test`."""
         return Batches(self, self.split.test, EVALUATION_BATCH)
-
-    def control_batches(self) -> Batches | None:
-        """Return the batches of the control windows, if there are any."""
-        return None if self.control is None else Batches(self, self.control, EVALUATION_BATCH)
 
 
 def training_statistics(

@@ -12,6 +12,12 @@ from numpy.typing import NDArray
 from neuroexp.segments import Indices, Trains
 
 N_FOLDS = 5  # the papers' five subsets or folds
+CALLED = {  # what a split deals: at rest or not, single windows or groups
+    (False, True): ("CAP", "CAPs"),
+    (False, False): ("stimulus", "stimuli"),
+    (True, True): ("window at rest", "windows at rest"),
+    (True, False): ("stretch at rest", "stretches at rest"),
+}
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,7 @@ class Events:
     classes: tuple[str, ...]
     test_share: float  # held out once for testing, the same for all folds
     given: NDArray[np.bool_] | None = None  # what the source itself has set aside for testing
+    at_rest: bool = False  # windows from between the stimuli, each in one stretch of them, instead
 
 
 @dataclass(frozen=True)
@@ -104,7 +111,8 @@ def _held_out(group: Indices, events: Events, fold: int, seed: int, test: NDArra
         groups = rng.permutation(np.unique(group[mine]))
         n_test = 0 if test is not None else max(1, round(events.test_share * len(groups)))
         if len(groups) - n_test < N_FOLDS:
-            one, more = ("CAP", "CAPs") if len(np.unique(group)) == len(group) else ("stimulus", "stimuli")
+            of_windows = len(np.unique(group)) == len(group)
+            one, more = CALLED[events.at_rest, of_windows]
             raise ValueError(
                 f"{events.classes[label]} has {len(groups)} {one if len(groups) == 1 else more}, too few for a test part of "
                 f"{n_test} and {N_FOLDS} folds: record {n_test + N_FOLDS} or more"

@@ -64,7 +64,8 @@ def train(job: Job, run: Run, cell: Cell) -> dict[str, float]:
     scores = dict(tested) | _selected(trainer, epochs.history)
     stopped = any(callback.stopped_epoch > 0 for callback in trainer.early_stopping_callbacks)
     scores[convergence.CONVERGED] = convergence.converged(epochs.history, stopped)
-    scores |= {f"data/{name}": float(value) for name, value in fold.facts.items()}
+    for stage, known in (("data", fold.facts), ("control", fold.control)):
+        scores |= {f"{stage}/{name}": float(value) for name, value in known.items()}
     scores |= {
         "time/fit_s": resume.seconds,
         "time/test_s": done - fitted,

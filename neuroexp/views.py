@@ -39,7 +39,8 @@ charts over the cells of the sweep. Tick two or more runs and press Compare for 
 - `baseline/...`: what a predictor without knowledge reaches; `data/...`: what the split gave away
 - `test/roa_90_share`: share of the motor units whose spike train agrees with the true one at a rate of 0.9 or more;
   `ceiling/...`: what perfect labels would reach through the same windows, events and matching
-- `control/...`: what the network makes of windows from between the stimuli, which is the recording, not the nerve
+- `control/...`: what a small probe trained on windows from between the stimuli scores, which is the recording, not the
+  nerve; `control/null_95` is what it reaches where nothing can be told apart
 - `cost/...` and `time/...`: counted, or measured on the machine that environment.json names; `cost/mac_energy_uj` is an
   estimate for `budget.device`, `budget/..._share` what of a limit is used
 - pictures: under Artifacts, in `plots`

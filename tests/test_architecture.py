@@ -95,6 +95,7 @@ OURS = {
     "sources": set(),
     "typecheck": set(),
     "models": {"layers", "models"},
+    "control": {"cuff", "splits"},
     "cuff": {"recording"},
     "preparation": {"cuff", "recording", "signals"},
     "layers": set(),
@@ -115,7 +116,7 @@ OURS = {
         "signals",
         "voltages",
     },
-    "datasets": {"agreement", "cuff", "fold", "preparation", "recording", "segments", "signals", "splits"},
+    "datasets": {"agreement", "control", "cuff", "fold", "preparation", "recording", "segments", "signals", "splits"},
     "tasks": {"agreement", "plots", "scores"},
     "combinations": set(),
     "dispatch": {

@@ -11,6 +11,7 @@ from hydra.utils import instantiate
 from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
+from test_control import scored
 
 from neuroexp import preparation, signals
 from neuroexp.cuff import CLASSES, GRID, Session
@@ -203,6 +204,14 @@ def test_windows_at_rest_touch_no_stimulus_and_not_each_other(prepared):
     nearest = np.abs(rest.first[:, None] - prepared.first[None]).min(axis=1)
     assert nearest.min() > 0.1 * RATE - 100
     assert len(np.unique(rest.stimulus)) > 20
+
+
+def test_the_control_sees_a_drift_of_electrode_gains_and_nothing_without(prepared, tmp_path):
+    drifted = prepare(eng_simulated.read(duration_s=14, drift=0.1), SETTINGS, 100, RATE, str(tmp_path))
+    for fold in (0, 3):
+        without, with_drift = scored(prepared.rest, fold=fold), scored(drifted.rest, fold=fold)
+        assert without["balanced_accuracy"] < without["null_95"] < 0.45
+        assert with_drift["balanced_accuracy"] > 0.95 > with_drift["null_95"] + 0.2
 
 
 def test_stimuli_are_told_apart_over_all_classes(prepared):

@@ -8,6 +8,7 @@ from experiments.cells import Cells, Source
 from experiments.mobilescapenet import EXPERIMENT, NETWORKS
 
 SCORES = ("test/macro_f1", "test/accuracy")
+CONTROL = ("control/balanced_accuracy", "control/null_95")
 
 
 def make(source: Source) -> Artefact:
@@ -25,7 +26,7 @@ def make(source: Source) -> Artefact:
     artefact.missing = cells.missing(EXPERIMENT)
     if runs.empty:
         return artefact
-    artefact.tables["networks"] = cells.summary((*SCORES, "baseline/f1_chance", "control/macro_f1"))
+    artefact.tables["networks"] = cells.summary((*SCORES, "baseline/f1_chance", *CONTROL))
     comparison.add(artefact, cells, SCORES)
     drawn = pictures.figure(artefact.title, 7, 3, artefact.simulated)
     axes = drawn.subplots()

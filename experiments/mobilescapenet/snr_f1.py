@@ -32,7 +32,9 @@ def make(source: Source) -> Artefact:
         return artefact
     scores["snr_db"] = scores[[f"data/snr_db_{name}" for name in CLASSES]].mean(axis=1)
     columns = [
-        name for name in ("recording.rat", "snr_db", "test/macro_f1", "control/macro_f1", "runs") if name in scores
+        name
+        for name in ("recording.rat", "snr_db", "test/macro_f1", "control/balanced_accuracy", "runs")
+        if name in scores
     ]
     artefact.tables["rats"] = scores[columns]
     if len(scores) >= 3:

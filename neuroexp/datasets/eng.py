@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from neuroexp import segments, splits
+from neuroexp import control, segments, splits
 from neuroexp.cuff import GRID, Animals, Session, Signatures, joined
 from neuroexp.fold import Fold
 from neuroexp.preparation import Preprocessing, prepare
@@ -34,8 +34,9 @@ def eng(
     """Cut a signature of `window` samples around every CAP and label it with its class.
 
     `windows="rest"` takes windows from between the stimuli instead: each class is a recording of its own, and what can be
-    told apart there is the recording, not the nerve. With CAPs these windows are the fold's control. Raises ValueError for
-    another kind of recording, sampling rate or number of channels, or when a class has too little for the split.
+    told apart there is the recording, not the nerve. With CAPs a small probe learns these windows, split as the CAPs are:
+    the fold's control. Raises ValueError for another kind of recording, sampling rate or number of channels, or when a
+    class has too little for the split.
     """
     if not isinstance(recording, Session | Animals | Signatures):
         name = getattr(recording, "name", recording)
@@ -71,7 +72,7 @@ def eng(
     if used is None:
         raise ValueError(f"{recording.name}: signatures that were cut elsewhere come without windows at rest")
 
-    events = splits.Events(used.label, used.stimulus, used.classes, test_share, used.test)
+    events = splits.Events(used.label, used.stimulus, used.classes, test_share, used.test, windows == "rest")
     parts = split(used.first, window, splits.Timeline(used.n_samples, rate_hz, events=events), fold)
     facts = dict(used.facts)
     facts |= {f"{part}_windows": len(getattr(parts, part)) for part in ("train", "validation", "test")}
@@ -83,24 +84,39 @@ def eng(
         groups = [np.unique(used.stimulus[indices]) for indices in (parts.train, parts.test)]
         facts["test_stimuli_seen_in_train"] = float(np.isin(groups[1], groups[0]).mean())
 
-    sources = [used] if rest is None else [used, rest]
-    cut = np.concatenate([source.windows for source in sources])[:, :, ORDERS[order]]
-    label = np.concatenate([source.label for source in sources])
+    known: dict[str, float] = {}
+    if rest is not None:
+        known, note = _control(rest, split, fold, test_share)
+        recording = dataclasses.replace(recording, notes=(*recording.notes, *note))
+    cut = used.windows[:, :, ORDERS[order]]
     return Fold(
         signal=cut.reshape(-1, cut.shape[2]),  # one signature after another: windows start every `window` samples
         starts=np.arange(len(cut), dtype=np.int64) * window,
         window=window,
-        labels=np.eye(len(used.classes), dtype=np.float32)[label],
+        labels=np.eye(len(used.classes), dtype=np.float32)[used.label],
         split=parts,
         batch_size=batch_size,
         seed=seed,
         facts=facts,
         source=recording,
-        control=None if rest is None else np.arange(len(used.label), len(label)),
+        control=known,
         order=ORDERS[order],
         preparation=steps | _thresholds(recording),
         decisions_hz=_caps_per_s(recording),
     )
+
+
+def _control(
+    rest: Signatures, split: splits.Splitter, fold: int, test_share: float
+) -> tuple[dict[str, float], list[str]]:
+    """Return the scores of the control, or none and a sentence that says why there are none."""
+    events = splits.Events(rest.label, rest.stimulus, rest.classes, test_share, rest.test, at_rest=True)
+    timeline = splits.Timeline(rest.n_samples, rest.rate_hz, events=events)
+    try:
+        parts = split(rest.first, rest.windows.shape[1], timeline, fold)
+    except ValueError as error:
+        return {}, [f"{rest.name}: there is no control: {error}"]
+    return control.scores(rest, parts), []
 
 
 def _caps_per_s(recording: Signatures) -> float | None:

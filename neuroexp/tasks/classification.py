@@ -31,7 +31,7 @@ class Classification(LightningModule):
         self.model, self.optimizer = model, optimizer
         self.activation = nn.Softmax(dim=1)  # from logits to probabilities
         self.train_rate: Tensor | None = None  # of the classes: the chance row predicts with it
-        self.confusion = self.control_confusion = torch.empty(0)
+        self.confusion = torch.empty(0)
         self._reset()
 
     def _reset(self) -> None:
@@ -91,7 +91,7 @@ class Classification(LightningModule):
         self._step(batch)
 
     def on_test_epoch_end(self) -> None:
-        """Report the test part, the control, and what a predictor without knowledge would reach."""
+        """Report the test part, and what a predictor without knowledge would reach."""
         self.confusion = counts = self._report("test")
         tally = scores.counts_of(counts)
         fold = self.trainer.datamodule  # type: ignore[attr-defined]
@@ -102,11 +102,6 @@ class Classification(LightningModule):
         self.log("baseline/f1_chance", float(scores.f1_chance(rate, train_rate).mean()))
         self.log("baseline/accuracy_chance", float(rate @ train_rate))
         self.log("baseline/accuracy_majority", float(rate[train_rate.argmax()]))
-        control = fold.control_batches()
-        if control is not None:
-            for batch in control:
-                self._step(batch)
-            self.control_confusion = self._report("control")
 
     def outputs(self, fold: Any) -> list[str]:
         """Return the names of what the network puts out."""
