@@ -117,6 +117,7 @@ OURS = {
     "datasets": {"agreement", "cuff", "fold", "preparation", "recording", "segments", "signals", "splits"},
     "tasks": {"agreement", "plots", "scores"},
     "combinations": set(),
+    "naming": {"launch", "provenance", "shown"},
     "dispatch": {
         "bounds",
         "budget",
@@ -124,8 +125,8 @@ OURS = {
         "display",
         "job",
         "launch",
+        "naming",
         "places",
-        "provenance",
         "reach",
         "shown",
         "sources",
@@ -231,7 +232,7 @@ OURS = {
         "trust",
     },
     "sync": {"command", "delivery", "job", "ledger", "places", "reach", "shown", "tracking"},
-    "status": {"command", "display", "launch", "shown"},
+    "status": {"command", "display", "launch", "progress", "shown"},
     "usage": set(),
     "__main__": {
         "command",
@@ -242,11 +243,13 @@ OURS = {
         "loader",
         "mistakes",
         "places",
+        "progress",
         "rays",
         "shown",
         "trust",
         "usage",
     },
+    "progress": {"display", "launch", "shown"},
     "remarks": set(),
     "command": {"places", "shown"},
     "flags": set(),
@@ -259,7 +262,7 @@ OURS = {
 }
 # library -> the only places that know it
 LIBRARIES = {
-    "hydra": {"__main__", "cost", "dispatch", "flags", "launch", "loader", "mistakes", "plan"},
+    "hydra": {"__main__", "cost", "dispatch", "flags", "launch", "loader", "mistakes", "naming", "plan"},
     "omegaconf": {
         "__main__",
         "bounds",
@@ -268,6 +271,7 @@ LIBRARIES = {
         "launch",
         "loader",
         "mistakes",
+        "naming",
         "plan",
         "replay",
         "trained",
