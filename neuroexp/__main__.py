@@ -12,7 +12,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from neuroexp import dispatch, display, flags, launch, loader, mistakes, places, rays, trust, usage
+from neuroexp import dispatch, display, flags, launch, loader, mistakes, places, progress, rays, trust, usage
 from neuroexp.command import command
 from neuroexp.shown import lines
 
@@ -60,7 +60,7 @@ def _launched() -> int:
             signal.signal(number, stop)
     said = None
     try:
-        with display.bar("verbose=true" not in sys.argv):  # else each job has its own
+        with progress.bar("verbose=true" not in sys.argv):  # else each job has its own
             job()
     except KeyboardInterrupt:
         return code or 130

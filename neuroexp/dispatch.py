@@ -26,12 +26,12 @@ from neuroexp import (
     display,
     launch,
     places,
-    provenance,
     reach,
     sources,
     trust,
 )
 from neuroexp.job import Job, Result, quiet, recorded, run, sentence
+from neuroexp.naming import title, typed
 from neuroexp.shown import plain
 from neuroexp.worker import Worker
 
@@ -40,8 +40,6 @@ console = logging.getLogger("console")  # to the terminal as well
 
 VIEW = ("recording", "model", "window", "step", "split", "fold")  # the parameters that MLflow shows as columns
 OmegaConf.register_new_resolver("store", places.store, replace=True)  # ${store:FOLDER} in conf/config.yaml
-
-NAMED = {"dataset", "recording", "model", "window", "step", "fold"}  # what a run's name says anyway
 
 
 def do(cfg: DictConfig) -> float | None:
@@ -199,7 +197,8 @@ def describe(cfg: DictConfig) -> Job:
     shown |= {name: cfg[name] for name in ("window", "step", "fold", "seed") if cfg[name] is not None}
     if "label" not in cfg.dataset:
         del shown["label"]
-    shown = typed() | shown
+    epochs = cfg.trainer.get("max_epochs")
+    shown = typed() | shown | ({} if epochs is None else {"trainer.max_epochs": epochs})
     sweeping = hydra_config.mode == RunMode.MULTIRUN
     return Job(
         config=config,
@@ -225,34 +224,6 @@ def _tell(result: Result) -> None:
         known = [(name, result["scores"].get(name, math.nan)) for name in result["report"]]
         scores = [f"{display.heading(name)} {value:.3f}" for name, value in known if math.isfinite(value)]
         console.info("%s %s: %s", plain(result["name"]), result["status"], ", ".join(scores))
-
-
-def title(cfg: DictConfig) -> str:
-    """Return the run's name: recording unless it is the dataset's own, network, window, step, fold, and what else was typed."""
-    hydra_config = HydraConfig.get()
-    choices = hydra_config.runtime.choices
-    words = [choices["model"], f"W{cfg.window}", f"S{cfg.step}", f"fold{cfg.fold}"]
-    if cfg.step is None:
-        words.remove("SNone")
-    if choices["recording"] != f"{choices['dataset']}_simulated":
-        words.insert(0, choices["recording"])
-    for key, value in typed().items():
-        bare = value.strip("'\"")
-        said = Path(bare).stem if key.endswith(".path") else bare
-        words.append(plain(f"{key.split('.')[-1]}={'_'.join(said.split())}"))  # blanks part the words of a name
-    return " ".join(words)
-
-
-def typed() -> dict[str, str]:
-    """Return what was typed for this job, or is swept by its experiment, beyond the choices that every run names."""
-    overrides = (override.lstrip("+~").partition("=") for override in HydraConfig.get().overrides.task)
-    return {
-        key: value or "null"
-        for key, _, value in overrides
-        if key not in NAMED
-        and key.split(".")[0] not in provenance.LOGISTICS  # which change no score
-        and key.split(".")[-1] not in provenance.PLACES
-    }
 
 
 def check(cfg: DictConfig) -> None:

@@ -1,13 +1,11 @@
-"""What a terminal shows of a launch: a progress bar while it runs, a table at its end."""
+"""What a terminal shows of a launch at its end: a table, what must be said of it, and how to open it."""
 
 from __future__ import annotations
 
 import contextlib
 import math
-import os
 import shlex
 import sys
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -35,68 +33,6 @@ SHORT = {  # in narrow terminals
     "seconds": "s",
 }
 COLOURS = {"failed": "red", "killed": "yellow", "left": "yellow", "elsewhere": "cyan"}
-REFRESH_S = 0.5
-BAR = 20  # characters
-
-
-@contextlib.contextmanager
-def bar(wanted: bool) -> Iterator[None]:
-    """Show one bar over the jobs of a sweep while it runs, if that is wanted and there is a terminal."""
-    ended = threading.Event()
-    thread = threading.Thread(target=_draw, args=(ended,), daemon=True)
-    if wanted and sys.stderr.isatty():
-        os.environ[launch.BAR] = "1"
-        thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        if thread.ident is not None:
-            thread.join()
-
-
-def _draw(ended: threading.Event) -> None:
-    while launch.folder() is None:
-        if ended.wait(REFRESH_S):
-            return
-    place = launch.folder()
-    assert place is not None
-    jobs = launch.jobs()
-    if not jobs or jobs == 1:
-        return
-    from rich.console import Console  # noqa: PLC0415 - not for --help
-    from rich.progress import BarColumn, Progress, TextColumn  # noqa: PLC0415
-    from rich.table import Column  # noqa: PLC0415
-
-    columns = (  # a narrow terminal cuts the description and nothing else
-        TextColumn("{task.completed:.0f}/{task.total:.0f}", table_column=Column(min_width=len(f"{jobs}/{jobs}"))),
-        BarColumn(BAR, table_column=Column(min_width=BAR)),
-        TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True)),
-    )
-    out = Console(stderr=True, highlight=False)
-    with Progress(*columns, console=out, transient=True, expand=True) as progress:
-        task = progress.add_task("starting", total=jobs)
-        while not ended.wait(REFRESH_S):
-            rows, now = launch.results(place), [facts for _, facts in launch.unended(place)]
-            progress.update(task, completed=len(rows), description=line(jobs, rows, now))
-
-
-def line(jobs: int, rows: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]) -> str:
-    """Return the state of a sweep in a line: how many jobs did what, what runs, how long the rest may take."""
-    from rich.markup import escape  # noqa: PLC0415 - as below
-
-    counts = Counter(row["status"] for row in rows)
-    words = [f"[{COLOURS.get(status, 'green')}]{count} {status}[/]" for status, count in counts.items()]
-    trained = [row["seconds"] for row in rows if row["status"] == "finished"]
-    if trained and len(rows) < jobs:
-        left_s = (jobs - len(rows)) * sum(trained) / len(trained) / max(1, len(now))
-        words.append(f"about {duration(left_s)} left")
-    if len(now) > 1:
-        words.append(f"{len(now)} running")
-    elif now:  # the name last, where a narrow terminal may cut it
-        words += [f"epoch {job['epoch']} of {job['epochs']}" for job in now if "epoch" in job]
-        words.append(escape(plain(now[0]["name"])))
-    return ", ".join(words)
 
 
 def duration(seconds: float) -> str:
@@ -208,41 +144,67 @@ def failed(out: Console, row: Mapping[str, Any]) -> None:
 
 def table(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
     """Print the jobs of a launch with their scores; of very many those that did not finish and the best."""
-    from rich.markup import escape  # noqa: PLC0415 - as above
-
     scores = list(dict.fromkeys(key for row in rows for key in row["report"]))
     shown = list(rows)
     if len(rows) > ROWS:
         shown.sort(key=lambda row: (row["status"] in ("finished", "skipped"), -row["scores"].get(scores[0], -math.inf)))
         shown = shown[:ROWS]
-    names = [plain(row["name"]) for row in shown]
-    shared = _shared(names)
+    shared, grid, under = _fitting(out, shown, scores)
     if shared:
         out.print(" ".join(["with", *shared]), markup=False, style="dim")
-    budgeted = any(row.get("budget") for row in shown)
-    heads = [heading(key) for key in scores]
-    grid = _grid(heads, budgeted)
-    for row, name in zip(shown, names, strict=True):
-        seconds = None if row["status"] in ("skipped", "elsewhere", "left") else row["seconds"]
-        cells = [_cell(row["scores"].get(key)) for key in scores]
-        colour = COLOURS.get(row["status"], "green")
-        own = _without(name, shared) + convergence.mark(row["scores"])
-        run_id = plain((row.get("run_id") or "")[:ID])
-        words = [
-            f"[{colour}]{escape(plain(row['status']))}[/]",
-            *([_verdict(row.get("budget", ""))] if budgeted else []),
-        ]
-        grid.add_row(escape(own), run_id, *cells, _cell(seconds, 1), *words)
-    if _wide(out, grid) > out.width:
-        for column in grid.columns:
-            column.header = SHORT.get(str(column.header), column.header)
     whole(out, grid)
+    for sentence in under:
+        out.print(sentence, markup=False, soft_wrap=True)
     if len(shown) < len(rows):
         counts = Counter(row["status"] for row in rows)
         all_of_them = ", ".join(f"{count} {status}" for status, count in counts.items())
         out.print(f"... the first {len(shown)} of {len(rows)} jobs: {all_of_them}; MLflow shows them all")
     for sentence in remarks([row | {"name": _without(row["name"], shared)} for row in map(dict, rows)]):
         out.print(sentence, markup=False, soft_wrap=True)
+
+
+def _fitting(
+    out: Console, rows: Sequence[Mapping[str, Any]], scores: Sequence[str]
+) -> tuple[list[str], Table, list[str]]:
+    """Return the words that need not be said of each run, a table that fits if any does, and what did not fit into it.
+
+    Where there is no room headings are shortened, then what all names have in common is said once, whatever it is, and then
+    by how much runs are over their budget is said under the table.
+    """
+    names = [plain(row["name"]) for row in rows]
+    for short, once, brief in ((False, False, False), (True, False, False), (True, True, False), (True, True, True)):
+        shared = _shared(names, once)
+        own = [_without(name, shared) for name in names]
+        grid = _filled(rows, own, scores, brief)
+        for column in grid.columns if short else ():
+            column.header = SHORT.get(str(column.header), column.header)
+        if short and _wide(out, grid) > out.width:
+            grid.collapse_padding = True
+        if _wide(out, grid) <= out.width:
+            break
+    verdicts = zip(own, (plain(row.get("budget", "")) for row in rows), strict=True)
+    return shared, grid, [f"{name}: {words}" for name, words in verdicts if brief and ":" in words]
+
+
+def _filled(rows: Sequence[Mapping[str, Any]], names: Sequence[str], scores: Sequence[str], brief: bool) -> Table:
+    """Return the table of some runs under these names; `brief` says of a budget no more than whether a run is within it."""
+    from rich.markup import escape  # noqa: PLC0415 - as above
+
+    budgeted = any(row.get("budget") for row in rows)
+    grid = _grid([heading(key) for key in scores], budgeted)
+    for row, name in zip(rows, names, strict=True):
+        seconds = None if row["status"] in ("skipped", "elsewhere", "left") else row["seconds"]
+        colour = COLOURS.get(row["status"], "green")
+        verdict = row.get("budget", "").partition(":" if brief else "\n")[0]
+        grid.add_row(
+            escape(name + convergence.mark(row["scores"])),
+            plain((row.get("run_id") or "")[:ID]),
+            *(_cell(row["scores"].get(key)) for key in scores),
+            _cell(seconds, 1),
+            f"[{colour}]{escape(plain(row['status']))}[/]",
+            *([_verdict(verdict)] if budgeted else []),
+        )
+    return grid
 
 
 def _grid(heads: Sequence[str], budgeted: bool) -> Table:
@@ -260,10 +222,11 @@ def _grid(heads: Sequence[str], budgeted: bool) -> Table:
     return grid
 
 
-def _shared(names: Sequence[str]) -> list[str]:
-    """Return the settings (`fold0` is none, `seed=3` is) that all names end with, which need not be said of each."""
+def _shared(names: Sequence[str], once: bool = False) -> list[str]:
+    """Return the settings (`fold0` is none, `seed=3` is) that all names have, or of several names all such words if `once`."""
     first, *others = (name.split() for name in names)
-    return [word for word in first if "=" in word and all(word in other for other in others)]
+    common = [word for word in first if all(word in other for other in others)]
+    return common if once and others else [word for word in common if "=" in word]
 
 
 def _without(name: str, words: Sequence[str]) -> str:

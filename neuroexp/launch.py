@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ POSSIBLE: files.Shape = {  # in a result or a running job
     **dict.fromkeys(("link", "error", "budget"), files.text),
     "notes": files.list_of(files.text),
 }
+SWEPT: files.Shape = {"swept": files.list_of(files.text)}  # earlier versions say nothing of it
 PROGRESS_SHAPE: files.Shape = {"epoch": files.whole, "epochs": files.whole}
 
 _held: list[FileLock] = []
@@ -66,7 +68,10 @@ class Launch(Callback):
         """Describe a sweep before its first job."""
         cluster = config.hydra.launcher._target_.endswith(".SlurmLauncher")
         check(config)
-        _describe(Path(config.hydra.sweep.dir).absolute(), _count(config), cluster)
+        values = _values(config)
+        jobs = None if values is None else math.prod(values.values())
+        swept = [key for key, count in (values or {}).items() if count > 1]
+        _describe(Path(config.hydra.sweep.dir).absolute(), jobs, cluster, swept)
         if config.hydra.launcher._target_.endswith(".RayLauncher"):
             rays.begin(OmegaConf.to_container(config.hydra.launcher.ray.init, resolve=True))  # type: ignore[arg-type]
 
@@ -97,7 +102,7 @@ def check(config: Any) -> None:
         sys.exit(str(error))
 
 
-def _describe(folder: Path, jobs: int | None, cluster: bool = False) -> None:
+def _describe(folder: Path, jobs: int | None, cluster: bool = False, swept: Sequence[str] = ()) -> None:
     os.environ[FOLDER] = str(folder)
     folder.mkdir(parents=True, exist_ok=True)
     claim = files.lock(folder / ALIVE)  # held until this process ends, however it does
@@ -106,6 +111,7 @@ def _describe(folder: Path, jobs: int | None, cluster: bool = False) -> None:
     described = {
         "name": name(),
         "jobs": jobs,
+        "swept": list(swept),
         "cluster": cluster,  # whose jobs go on when the launch ends
         "began": time.time(),
         "host": socket.gethostname(),
@@ -114,19 +120,19 @@ def _describe(folder: Path, jobs: int | None, cluster: bool = False) -> None:
     write(folder, described, LAUNCH)
 
 
-def _count(config: Any) -> int | None:
-    """Return how many jobs Hydra's own sweeper will make of what was typed; None for other sweepers."""
+def _values(config: Any) -> dict[str, int] | None:
+    """Return how many values Hydra's own sweeper takes of each key that was typed; None for other sweepers."""
     from hydra.core.override_parser.overrides_parser import OverridesParser  # noqa: PLC0415
 
     if not str(config.hydra.sweeper._target_).endswith(".BasicSweeper"):
         return None
     words = [f"{name}={value}" for name, value in (config.hydra.sweeper.params or {}).items()]
     overrides = OverridesParser.create().parse_overrides([*words, *config.hydra.overrides.task])
-    count = 1
-    for values in {o.get_key_element(): o for o in overrides}.values():
-        if values.is_sweep_override() and values.is_discrete_sweep():
-            count *= sum(1 for _ in values.sweep_string_iterator())
-    return count
+    return {
+        key.lstrip("+"): sum(1 for _ in values.sweep_string_iterator())
+        for key, values in {o.get_key_element(): o for o in overrides}.items()
+        if values.is_sweep_override() and values.is_discrete_sweep()
+    }
 
 
 def begin() -> None:
@@ -148,13 +154,19 @@ def folder() -> Path | None:
 
 def facts(place: Path) -> dict[str, Any] | None:
     """Return what a launch has said of itself in its folder; None when it has not, or when its file is damaged."""
-    return files.read(place / LAUNCH, LAUNCH_SHAPE)
+    return files.read(place / LAUNCH, LAUNCH_SHAPE, SWEPT)
 
 
 def jobs() -> int | None:
     """Return how many jobs this launch has, where that is known."""
     place = folder()
     return None if place is None else (facts(place) or {"jobs": None})["jobs"]
+
+
+def swept() -> frozenset[str]:
+    """Return the keys that tell the jobs of this launch apart; none where it has one job, or has not said."""
+    place = folder()
+    return frozenset() if place is None else frozenset((facts(place) or {}).get("swept", ()))
 
 
 def alive(place: Path, host: str) -> bool | None:

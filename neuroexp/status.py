@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from neuroexp import display, launch
+from neuroexp import display, launch, progress
 from neuroexp.command import command
 from neuroexp.shown import plain
 
@@ -58,7 +58,7 @@ def _jobs(
         out.print(f"{name}: running for {for_s}{epoch}" if alive else f"{name}: cut off{epoch}", markup=False)
     if jobs := facts["jobs"] or 1:
         out.print()
-        out.print(f"{len(rows)} of {jobs} jobs: " + display.line(jobs, rows, now if alive else []))
+        out.print(f"{len(rows)} of {jobs} jobs: " + progress.line(jobs, rows, now if alive else []))
         if not alive and len(rows) < jobs:
             out.print("The launch has ended: type the same command again to do the rest.")
 

@@ -119,6 +119,7 @@ OURS = {
     "datasets": {"agreement", "control", "cuff", "fold", "preparation", "recording", "segments", "signals", "splits"},
     "tasks": {"agreement", "plots", "scores"},
     "combinations": set(),
+    "naming": {"launch", "provenance", "shown"},
     "dispatch": {
         "bounds",
         "budget",
@@ -127,8 +128,8 @@ OURS = {
         "display",
         "job",
         "launch",
+        "naming",
         "places",
-        "provenance",
         "reach",
         "shown",
         "sources",
@@ -234,7 +235,7 @@ OURS = {
         "trust",
     },
     "sync": {"command", "delivery", "job", "ledger", "places", "reach", "shown", "tracking"},
-    "status": {"command", "display", "launch", "shown"},
+    "status": {"command", "display", "launch", "progress", "shown"},
     "usage": set(),
     "__main__": {
         "command",
@@ -245,12 +246,14 @@ OURS = {
         "loader",
         "mistakes",
         "places",
+        "progress",
         "rays",
         "shown",
         "trust",
         "usage",
     },
     "remarks": {"convergence"},
+    "progress": {"display", "launch", "shown"},
     "command": {"places", "shown"},
     "flags": set(),
     "places": {"shown"},
@@ -263,7 +266,7 @@ OURS = {
 }
 # library -> the only places that know it
 LIBRARIES = {
-    "hydra": {"__main__", "cost", "dispatch", "flags", "launch", "loader", "mistakes", "plan"},
+    "hydra": {"__main__", "cost", "dispatch", "flags", "launch", "loader", "mistakes", "naming", "plan"},
     "omegaconf": {
         "__main__",
         "bounds",
@@ -272,6 +275,7 @@ LIBRARIES = {
         "launch",
         "loader",
         "mistakes",
+        "naming",
         "plan",
         "replay",
         "trained",

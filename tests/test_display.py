@@ -11,7 +11,7 @@ import pytest
 from omegaconf import OmegaConf
 from test_survival import TINY
 
-from neuroexp import display
+from neuroexp import display, progress
 
 
 def row(status="finished", score=0.5, seconds=60.0, name="mldcnn W20 S10 fold0") -> dict:
@@ -31,10 +31,10 @@ def test_durations_that_people_can_take_in(seconds, words):
 def test_the_line_counts_what_was_done_and_estimates_from_what_was_trained():
     rows = [row(), row("skipped"), row("failed", seconds=1)]
     now = [{"name": "mtdcnn W60", "epoch": 3, "epochs": 80}]
-    assert display.line(5, rows, now) == (
+    assert progress.line(5, rows, now) == (
         "[green]1 finished[/], [green]1 skipped[/], [red]1 failed[/], about 2 min left, epoch 3 of 80, mtdcnn W60"
     )
-    assert display.line(7, rows, now * 2).endswith("about 2 min left, 2 running")
+    assert progress.line(7, rows, now * 2).endswith("about 2 min left, 2 running")
 
 
 def test_of_a_thousand_jobs_the_table_shows_the_failed_and_the_best(capsys):
@@ -109,6 +109,28 @@ def test_a_budget_is_a_column_of_its_own_where_there_is_one(capsys):
     display.summary([row() | {"budget": "within"}, row("skipped") | {"budget": over}, row("failed")])
     lines = capsys.readouterr().out.splitlines()
     assert [line.rstrip().split("  ")[-1].strip() for line in lines[1:4]] == ["budget", "within", over]
+
+
+@pytest.mark.parametrize("dataset", ["hdsemg", "eng"])
+def test_with_a_budget_the_table_fits_80_columns_and_says_below_it_what_is_over(dataset, capsys, monkeypatch):
+    from rich.console import Console
+
+    names = tuple(OmegaConf.load(f"conf/dataset/{dataset}.yaml").report)
+    over = "over: latency 0.479 of 0.0001 ms, energy 13.8 of 5 µJ (estimate); unknown: memory"
+    job = row() | {"report": names, "scores": dict.fromkeys(names, 0.123), "seconds": 1139.7, "budget": over}
+    runs = ("W20 S10 mldrsnet fold0 split=random lr=0.001", "W140 S50 mldrsnet fold0 split=random lr=0.001")
+    monkeypatch.setattr(display, "console", lambda: Console(width=80, highlight=False))
+    display.summary([job | {"name": runs[0]}, job | {"name": runs[1], "budget": "within"}])
+    said, head, first, second, below = capsys.readouterr().out.splitlines()[1:6]
+    assert said == "with mldrsnet fold0 split=random lr=0.001"
+    assert max(map(len, (head, first, second))) <= 80
+    assert head.split()[-1] == "budget"
+    assert [line.split()[-1] for line in (first, second)] == ["over", "within"]
+    assert first.split()[:2] == ["W20", "S10"]
+    assert below == f"W20 S10: {over}"
+    monkeypatch.setattr(display, "console", lambda: Console(width=220, highlight=False))
+    display.summary([job | {"name": runs[0]}, job | {"name": runs[1]}])
+    assert over in capsys.readouterr().out.splitlines()[3]
 
 
 @pytest.mark.process

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_delivery import ANY
 
-from neuroexp import display, files, launch, leftovers, status
+from neuroexp import display, files, launch, leftovers, progress, status
 from neuroexp.ledger import Cell
 
 SWEEP = "2026-01-01_00-00-00-abcd"
@@ -111,7 +111,7 @@ def test_whatever_a_file_says_the_bar_and_the_table_can_be_drawn(launched, data,
             facts[key] = data.draw(ANY)
         (folder / name).write_text(json.dumps(facts))
     rows, now = launch.results(folder), [facts for _, facts in launch.unended(folder)]
-    display.line(3, rows, now)
+    progress.line(3, rows, now)
     if rows:
         display.summary(rows)
     launch.facts(folder)
