@@ -74,7 +74,8 @@ def _chosen(cfg: DictConfig, choices: Mapping[str, Any], said: Mapping[str, str]
         for group in CHOSEN
         if group not in said and choices[group] != usual.get(group) and (group != "label" or "label" in cfg.dataset)
     }
-    epochs = _settings(f"trainer/{choices['trainer']}").get("max_epochs")
+    trainer = _settings(f"trainer/{choices['trainer']}")
+    epochs = trainer.get("trainer", trainer).get("max_epochs")
     if "trainer.max_epochs" not in said and epochs is not None and cfg.trainer.max_epochs != epochs:
         found["trainer.max_epochs"] = str(cfg.trainer.max_epochs)
     return found

@@ -68,10 +68,10 @@ def test_a_name_begins_with_what_tells_runs_apart_and_says_what_was_chosen(words
 def test_epochs_that_a_file_sets_are_said(named, monkeypatch):
     usual = naming._settings
     monkeypatch.setattr(
-        naming, "_settings", lambda name: usual(name) | ({"max_epochs": 7} if "trainer/" in name else {})
+        naming, "_settings", lambda name: usual(name) | ({"trainer": {"max_epochs": 7}} if "trainer/" in name else {})
     )
-    assert named([]) == "mldcnn W60 S10 fold0 max_epochs=80"  # as if a file of one's own had set them
-    assert named(["trainer.max_epochs=80"]) == "mldcnn W60 S10 fold0 max_epochs=80"
+    assert named([]) == "mldcnn W60 S10 fold0 max_epochs=150"  # as if a file of one's own had set them
+    assert named(["trainer.max_epochs=150"]) == "mldcnn W60 S10 fold0 max_epochs=150"
 
 
 def test_a_launch_that_says_nothing_of_what_is_swept_names_its_runs_as_before(named, tmp_path):
