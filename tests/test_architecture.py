@@ -188,6 +188,7 @@ OURS = {
     "ptefile": {"decoder", "extras", "kinds"},
     "engines": {"decoder", "extras", "onnxfile", "ptefile", "typecheck"},
     "served": {"decoder", "onnxfile", "tracking"},
+    "finite": set(),
     "latency": {
         "command",
         "decoder",
@@ -277,7 +278,7 @@ LIBRARIES = {
         "replay",
         "trained",
     },
-    "mlflow": {"served", "tracking"},
+    "mlflow": {"finite", "served", "tracking"},
     "pytorch_lightning": {"callbacks", "checkpoints", "fold", "tasks", "training"},
     "matplotlib": {"plots", "replay", "tasks"},
     "pylsl": {"replay"},
