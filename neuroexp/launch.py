@@ -18,7 +18,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from neuroexp import files, places, rays
+from neuroexp import cluster, files, places, rays
 
 LAUNCH, RUNNING, RESULT, PROGRESS, STOP, ALIVE = (
     "launch.json", "running.json", "result.json", "progress.json", "stop", "alive",
@@ -66,13 +66,16 @@ class Launch(Callback):
 
     def on_multirun_start(self, config: Any, **_: Any) -> None:
         """Describe a sweep before its first job."""
-        cluster = config.hydra.launcher._target_.endswith(".SlurmLauncher")
+        launcher = config.hydra.launcher._target_
         check(config)
         values = _values(config)
         jobs = None if values is None else math.prod(values.values())
         swept = [key for key, count in (values or {}).items() if count > 1]
-        _describe(Path(config.hydra.sweep.dir).absolute(), jobs, cluster, swept)
-        if config.hydra.launcher._target_.endswith(".RayLauncher"):
+        folder = Path(config.hydra.sweep.dir).absolute()
+        _describe(folder, jobs, launcher.endswith(".SlurmLauncher"), swept)
+        if "submitit" in launcher:
+            cluster.begin(folder)
+        if launcher.endswith(".RayLauncher"):
             rays.begin(OmegaConf.to_container(config.hydra.launcher.ray.init, resolve=True))  # type: ignore[arg-type]
 
     def on_run_start(self, config: Any, **_: Any) -> None:
@@ -102,7 +105,7 @@ def check(config: Any) -> None:
         sys.exit(str(error))
 
 
-def _describe(folder: Path, jobs: int | None, cluster: bool = False, swept: Sequence[str] = ()) -> None:
+def _describe(folder: Path, jobs: int | None, goes_on: bool = False, swept: Sequence[str] = ()) -> None:
     os.environ[FOLDER] = str(folder)
     folder.mkdir(parents=True, exist_ok=True)
     claim = files.lock(folder / ALIVE)  # held until this process ends, however it does
@@ -112,7 +115,7 @@ def _describe(folder: Path, jobs: int | None, cluster: bool = False, swept: Sequ
         "name": name(),
         "jobs": jobs,
         "swept": list(swept),
-        "cluster": cluster,  # whose jobs go on when the launch ends
+        "cluster": goes_on,  # whose jobs go on when the launch ends
         "began": time.time(),
         "host": socket.gethostname(),
         "command": sys.argv[1:],

@@ -115,10 +115,10 @@ def test_one_failing_cell_of_six_leaves_five_finished_runs(neuroexp):
     assert done.code == 1
     statuses = {r["name"]: r["status"] for r in done.results()}
     assert list(statuses.values()).count("finished") == 5
-    assert statuses["mldcnn W15 S10 fold0 duration_s=12 units=4 trainer=smoke"] == "failed"
+    assert statuses["W15 mldcnn S10 fold0 duration_s=12 units=4 trainer=smoke"] == "failed"
     assert "window=15 is too short for this network: its smallest window is 16 samples" in done.text
     assert "Traceback" not in done.out
-    [failed] = [run for run in runs(done.folder) if run.info.run_name.startswith("mldcnn W15 ")]
+    [failed] = [run for run in runs(done.folder) if run.info.run_name.startswith("W15 ")]
     assert failed.info.status == "FAILED"
     files = done.folder / "outputs" / "artifacts" / failed.info.run_id / "artifacts"
     assert "Traceback" in (files / "traceback.txt").read_text()
@@ -206,7 +206,7 @@ def test_own_files_run_under_every_network(neuroexp, tmp_path, short):
     assert [r["status"] for r in done.results()] == ["finished"] * 3
     assert (
         done.results()[0]["name"]
-        == "demuse mldcnn W20 S50 fold0 path=S1_10_GM label=centre optimizer=rmsprop trainer=smoke"
+        == "mldcnn demuse W20 S50 fold0 path=S1_10_GM label=centre optimizer=rmsprop trainer=smoke"
     )
 
 

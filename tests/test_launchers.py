@@ -44,6 +44,14 @@ def slurm(tmp_path_factory, monkeypatch):
     subprocess.run(["scancel", "*"], check=True)
 
 
+def without_accounts() -> Path:
+    """Have the cluster keep no accounts; return the file with a word for each time that somebody has asked for them."""
+    sacct = Path(shutil.which("sacct"))
+    said = "echo x >> $0.calls; echo Slurm accounting storage is disabled >&2; exit 1"
+    sacct.write_text(f"#!/bin/sh\n{said}\n")
+    return sacct.with_name("sacct.calls")
+
+
 @pytest.fixture
 def ray():
     pytest.importorskip("hydra_plugins.hydra_ray_launcher")
@@ -64,12 +72,21 @@ def test_a_failing_job_takes_no_other_with_it(afresh, tmp_path, engine, request)
     assert [result["status"] for result in again.results()] == ["skipped"]
 
 
-def test_a_sweep_on_slurm(afresh, slurm):
+def test_a_sweep_on_slurm_that_keeps_no_accounts(afresh, slurm):
+    calls = without_accounts()
     words = ("-m", *slurm, *TINY, "trainer=smoke", "seed=0,1")
     done = afresh(*words)
     assert done.code == 0, done.out
+    assert len(calls.read_text().split()) > 2
+    assert "sacct" not in done.out
+    assert "submitit" not in done.out
+    assert "ccounting" not in done.out
+    [log] = (done.folder / "outputs").glob("20*/launch.log")
+    [line] = log.read_text().splitlines()
+    assert "WARNING submitit: sacct does not tell the states of jobs" in line
+    assert line.endswith("known by their results: Slurm accounting storage is disabled")
     assert [result["status"] for result in done.results()] == ["finished", "finished"]
-    assert [line.split()[-1] for line in done.out.splitlines() if " seed=" in line and ": " not in line] == [
+    assert [line.split()[-1] for line in done.out.splitlines() if line.startswith("seed=") and ": " not in line] == [
         "finished",
         "finished",
     ]

@@ -94,5 +94,6 @@ def test_a_sweep_in_mlflow_is_told_apart_from_the_first_word_on(neuroexp):
         epochs = sorted(store.execute("select value from params where key = 'trainer.max_epochs'"))
     assert [name.split()[0] for name in names] == ["max_epochs=1", "max_epochs=2"]
     assert epochs == [("1",), ("2",)]
-    [first, second] = [line.split() for line in done.out.splitlines() if line.startswith("max_epochs=")][-2:]
+    lines = [line.rstrip() for line in done.out.splitlines() if line.startswith("max_epochs=")]
+    [first, second] = [line.split() for line in lines if line.endswith("finished")]
     assert (first[0], second[0]) == ("max_epochs=1", "max_epochs=2")

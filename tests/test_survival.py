@@ -350,7 +350,7 @@ def test_status_from_another_terminal(typed, tmp_path):
     seen = status()
     assert ": running" in seen
     assert (
-        "mldcnn W20 S50 fold0 seed=0 duration_s=12 units=4 max_epochs=100000 early_stopping=null: running for" in seen
+        "seed=0 mldcnn W20 S50 fold0 duration_s=12 units=4 max_epochs=100000 early_stopping=null: running for" in seen
     )
     assert "of 100000" in seen
     assert "0 of 2 jobs" in seen
