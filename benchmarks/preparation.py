@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from benchmarks.data_path import status_kib
 from neuroexp.cuff import CLASSES, Session
-from neuroexp.preparation import prepare
+from neuroexp.prepared import prepare
 from neuroexp.recording import Recording
 from neuroexp.recordings import eng_simulated
 
@@ -45,7 +45,7 @@ def main(duration_s: float = 20) -> None:
         prepare(timed, settings, 100, eng_simulated.RATE_HZ, cache)
         cached_s = time.perf_counter() - began
     size = duration_s * eng_simulated.RATE_HZ * 56 * 4
-    print(f"Preparing a simulated rat: {len(CLASSES)} x {duration_s:g} s, {len(prepared.label)} CAPs")
+    print(f"Preparing a simulated rat: {len(CLASSES)} x {duration_s:g} s, {len(prepared.label)} peaks")
     times = f"simulating {simulating_s:.1f} s, preparing {preparing_s:.1f} s ({preparing_s / simulating_s:.2f}x)"
     print(f"    {times}, again from the cache {cached_s:.2f} s")
     print(f"    peak memory {peak / 1e9:.2f} GB, {peak / size:.1f}x one class's recording ({size / 1e9:.2f} GB)")

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -45,6 +42,23 @@ class Animals:
 
 
 @dataclass(frozen=True, eq=False)
+class Candidates:
+    """What it takes to tell which windows are around CAPs, when it is known which stimuli may set the thresholds.
+
+    The windows are around all peaks during the stimuli that any choice of these stimuli could make CAPs.
+    """
+
+    peak_uv: NDArray[np.float32]  # (window,), absolute value of the middle ring's mean at its peak
+    trace: NDArray[np.float32]  # (time,), the middle ring's mean during the stimuli, one after another, microvolts
+    lengths: NDArray[np.int64]  # (stimulus,), samples of each in `trace`
+    stimuli: NDArray[np.int64]  # (stimulus,), its number as in `Signatures.stimulus`
+    labels: NDArray[np.int64]  # (stimulus,), its class
+    lowest_uv: float  # no choice of stimuli sets a lower threshold
+    above_uv: float  # all peaks above are here
+    true: tuple[tuple[NDArray[np.int64], ...], ...] = ()  # by class, true CAPs on the time axis: evoked ones, others
+
+
+@dataclass(frozen=True, eq=False)
 class Signatures:
     """Windows around the compound action potentials of one animal, with the class and the stimulus of each.
 
@@ -67,6 +81,8 @@ class Signatures:
     facts: dict[str, float] = field(default_factory=dict)  # numbers about the data to report beside the scores
     traces: dict[str, NDArray[np.float64]] = field(default_factory=dict)  # what a picture of the preparation shows
     notes: tuple[str, ...] = ()  # of the session, or the sessions, that it was prepared from
+    candidates: Candidates | None = None  # where it is still to be chosen which windows are around CAPs
+    caps_per_s: float | None = None  # during the stimuli of all classes, where that is known
 
     def __post_init__(self) -> None:
         if self.windows.ndim != 3 or self.windows.dtype != np.float32:
@@ -86,7 +102,8 @@ def joined(name: str, train: Sequence[Signatures], test: Sequence[Signatures]) -
     def end_to_end(parts: Sequence[Signatures], rest: Signatures | None) -> Signatures:
         low = np.cumsum([0] + [part.n_samples for part in parts])
         stimuli = [part.stimulus if part.stimulus is not None else part.first for part in parts]
-        number = np.cumsum([0] + [int(stimulus.max()) + 1 for stimulus in stimuli])
+        last = [max(int(s.max()), _last(part)) for s, part in zip(stimuli, parts, strict=True)]
+        number = np.cumsum([0] + [one + 1 for one in last])
         return Signatures(
             name=name,
             sha256=hashlib.sha256("".join(part.sha256 for part in parts).encode()).hexdigest(),
@@ -102,37 +119,40 @@ def joined(name: str, train: Sequence[Signatures], test: Sequence[Signatures]) -
             simulated=any(part.simulated for part in parts),
             facts=facts,
             notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
+            candidates=_joined_candidates([part.candidates for part in parts], number, low),
         )
 
     return end_to_end(parts, end_to_end(rests, None) if len(rests) == len(parts) else None)
 
 
-ARRAYS = ("windows", "label", "first", "stimulus")
-WORDS = ("name", "sha256", "rate_hz", "n_samples", "classes", "simulated", "facts")
+def _last(part: Signatures) -> int:
+    return -1 if part.candidates is None else int(part.candidates.stimuli.max())
 
 
-def save(prepared: Signatures, path: Path) -> None:
-    """Keep prepared signatures in one file, moved into place when it is whole: a reader never sees half of it."""
-    assert prepared.rest is not None
-    words: dict[str, Any] = {name: getattr(prepared, name) for name in WORDS}
-    arrays = {name: getattr(prepared, name) for name in ARRAYS}
-    arrays |= {f"rest_{name}": getattr(prepared.rest, name) for name in ARRAYS}
-    arrays |= {f"traces_{name}": value for name, value in prepared.traces.items()}
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-        try:
-            np.savez(file, words=np.array(json.dumps(words)), **arrays)
-            file.close()
-            Path(file.name).replace(path)
-        except BaseException:
-            Path(file.name).unlink(missing_ok=True)
-            raise
+def _joined_candidates(
+    parts: Sequence[Candidates | None], number: NDArray[np.int64], low: NDArray[np.int64]
+) -> Candidates | None:
+    """Return the candidates of several animals as one, their stimuli counted from `number`, their samples from `low`."""
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts):
+        return None
 
+    def end_to_end(name: str) -> NDArray[Any]:
+        return np.concatenate([getattr(part, name) for part in known])
 
-def load(path: Path) -> Signatures:
-    """Read what `save` has kept."""
-    with path.open("rb") as opened, np.load(opened) as file:  # NumPy leaves a damaged file open
-        words = json.loads(str(file["words"]))
-        words["classes"] = tuple(words["classes"])
-        traces = {name.removeprefix("traces_"): file[name] for name in file.files if name.startswith("traces_")}
-        rest = Signatures(**words, **{name: file[f"rest_{name}"] for name in ARRAYS}, traces=traces)
-        return Signatures(**words, **{name: file[name] for name in ARRAYS}, rest=rest, traces=traces)
+    true: tuple[tuple[NDArray[np.int64], ...], ...] = ()
+    if all(part.true for part in known):
+        moved = [[[t + start for t in trains] for trains in part.true] for part, start in zip(known, low, strict=False)]
+        true = tuple(
+            tuple(np.concatenate(kind) for kind in zip(*animals, strict=True)) for animals in zip(*moved, strict=True)
+        )
+    return Candidates(
+        peak_uv=end_to_end("peak_uv"),
+        trace=end_to_end("trace"),
+        lengths=end_to_end("lengths"),
+        stimuli=np.concatenate([part.stimuli + start for part, start in zip(known, number, strict=False)]),
+        labels=end_to_end("labels"),
+        lowest_uv=min(part.lowest_uv for part in known),
+        above_uv=max(part.above_uv for part in known),
+        true=true,
+    )

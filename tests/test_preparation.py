@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from test_control import scored
 
-from neuroexp import preparation, signals
+from neuroexp import caps, signals, splits
 from neuroexp.cuff import CLASSES, GRID, Session
-from neuroexp.preparation import prepare
+from neuroexp.prepared import prepare
 from neuroexp.recording import Recording
 from neuroexp.recordings import eng_simulated
 
@@ -38,6 +38,12 @@ def rat():
     """A rat that is simulated once, however often it is read."""
     simulated = eng_simulated.read(duration_s=8)
     return dataclasses.replace(simulated, read=functools.cache(simulated.read))
+
+
+def chosen(prepared):
+    """Return the CAPs that thresholds of all stimuli choose."""
+    every = np.arange(len(prepared.label))
+    return caps.select(prepared, splits.Split(every, every, every), SETTINGS.low_sd, SETTINGS.high_sd, "pooled")[0]
 
 
 def session(signal, rate_hz=RATE, **words):
@@ -158,12 +164,13 @@ def test_a_lower_snr_leaves_fewer_evoked_caps_among_those_found(prepared, tmp_pa
     weak = prepare(eng_simulated.read(rat=9), SETTINGS, 100, RATE, str(tmp_path))
 
     def evoked(signatures):
-        return np.mean([signatures.facts[f"cap_evoked_{name}"] for name in CLASSES])
+        return np.mean([chosen(signatures).facts[f"cap_evoked_{name}"] for name in CLASSES])
 
     assert evoked(weak) < evoked(prepared) - 0.1
 
 
 def test_detected_caps_are_the_simulated_ones(prepared):
+    prepared = chosen(prepared)
     for name in CLASSES:
         assert prepared.facts[f"cap_precision_{name}"] > 0.8
         assert prepared.facts[f"cap_recall_{name}"] > 0.7
@@ -173,12 +180,12 @@ def test_detected_caps_are_the_simulated_ones(prepared):
 
 def test_agreement_matches_each_true_cap_once():
     found, truth = np.array([10, 12, 100, 205, 400]), np.array([11, 101, 200, 300])
-    assert preparation._agreement(found, [truth], 5) == {
+    assert caps.agreement(found, [truth], 5) == {
         "cap_precision": 3 / 5,
         "cap_evoked": 3 / 5,
         "cap_recall": 3 / 4,
     }
-    assert preparation._agreement(found, [truth, np.array([398])], 5) == {
+    assert caps.agreement(found, [truth, np.array([398])], 5) == {
         "cap_precision": 4 / 5,
         "cap_evoked": 3 / 5,
         "cap_recall": 3 / 4,
@@ -189,17 +196,18 @@ def test_signatures_are_the_cleaned_signal_around_the_cap(prepared):
     recording = eng_simulated.read().read("plantarflexion")
     signal, _ = signals.clip(recording.signal, 40)
     signal = signals.tripolar(signals.bandpass(signal, RATE, 800, 5000, 6), GRID)
-    chosen = prepared.label == 1
-    first = prepared.first[chosen] - 600_000  # the classes follow one another on one time axis
+    mine = prepared.label == 1
+    first = prepared.first[mine] - 600_000  # the classes follow one another on one time axis
     for number in (0, 7, -1):
-        np.testing.assert_array_equal(prepared.windows[chosen][number], signal[first[number] : first[number] + 100])
-    middle = np.abs(prepared.windows[:, :, GRID[3]].mean(axis=2))
+        np.testing.assert_array_equal(prepared.windows[mine][number], signal[first[number] : first[number] + 100])
+    middle = np.abs(chosen(prepared).windows[:, :, GRID[3]].mean(axis=2))
     assert np.mean(middle[:, 50] == middle.max(axis=1)) > 0.95  # but where 3 ms end within the signature
 
 
 def test_windows_at_rest_touch_no_stimulus_and_not_each_other(prepared):
     rest = prepared.rest
-    assert np.bincount(rest.label).tolist() == np.bincount(prepared.label).tolist()
+    each = [caps_of.sum() for caps_of in np.eye(3)[chosen(prepared).label].T]
+    assert np.bincount(rest.label) == pytest.approx(each, rel=0.2)  # about as many as CAPs, whatever the fold
     assert np.diff(np.sort(rest.first)).min() >= 100
     nearest = np.abs(rest.first[:, None] - prepared.first[None]).min(axis=1)
     assert nearest.min() > 0.1 * RATE - 100
@@ -235,6 +243,11 @@ def test_the_cache_gives_back_the_same_and_reads_nothing(tmp_path, rat):
     assert (two.facts, two.n_samples, two.classes, two.simulated) == (one.facts, one.n_samples, CLASSES, True)
     assert (one.notes, two.notes) == ((), ("a: b",))  # they are of where it lies now
     assert two.traces.keys() == one.traces.keys()
+    for name in ("peak_uv", "trace", "lengths", "stimuli", "labels"):
+        np.testing.assert_array_equal(getattr(one.candidates, name), getattr(two.candidates, name))
+    for trains, others in zip(one.candidates.true, two.candidates.true, strict=True):
+        assert [train.tolist() for train in trains] == [train.tolist() for train in others]
+    assert (one.candidates.lowest_uv, one.candidates.above_uv) == (two.candidates.lowest_uv, two.candidates.above_uv)
     assert [path.suffix for path in sorted(tmp_path.iterdir())] == [".lock", ".npz"]
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
-from neuroexp import control, segments, splits
+from neuroexp import caps, control, segments, splits
 from neuroexp.cuff import GRID, Animals, Session, Signatures, joined
 from neuroexp.fold import Fold
-from neuroexp.preparation import Preprocessing, prepare
+from neuroexp.preparation import Preprocessing
+from neuroexp.prepared import prepare, prepare_all
 
 ORDERS = {"spatial": GRID.ravel(), "temporal": GRID.T.ravel()}  # contacts of a ring adjacent, or rings of a contact
 
@@ -30,14 +32,66 @@ def eng(
     windows: str,
     test_share: float,
     batch_size: int,
+    thresholds: str = caps.POOLED,
 ) -> Fold:
     """Cut a signature of `window` samples around every CAP and label it with its class.
 
-    `windows="rest"` takes windows from between the stimuli instead: each class is a recording of its own, and what can be
-    told apart there is the recording, not the nerve. With CAPs a small probe learns these windows, split as the CAPs are:
-    the fold's control. Raises ValueError for another kind of recording, sampling rate or number of channels, or when a
-    class has too little for the split.
+    A CAP is a peak between two thresholds, which the stimuli of the training part set, those of all classes together or
+    with `thresholds="class"` of each class for itself. `windows="rest"` takes windows from between the stimuli instead:
+    each class is a recording of its own, and what can be told apart there is the recording, not the nerve. With CAPs a
+    small probe learns these windows, split as the CAPs are: the fold's control. Raises ValueError for another kind of
+    recording, sampling rate or number of channels, or when a class has too little for the split.
     """
+    _check(recording, step, order, windows, thresholds, test_share, batch_size)
+    steps = {} if isinstance(recording, Signatures) else dataclasses.asdict(preprocessing)  # else cut elsewhere
+    recording = _prepared(recording, preprocessing, window, rate_hz, cache)
+    used, rest = (recording, recording.rest) if windows == "cap" else (recording.rest, None)
+    if used is None:
+        raise ValueError(f"{recording.name}: signatures that were cut elsewhere come without windows at rest")
+
+    def divided(part: Signatures, at_rest: bool) -> splits.Split:
+        events = splits.Events(part.label, part.stimulus, part.classes, test_share, part.test, at_rest)
+        return split(part.first, window, splits.Timeline(part.n_samples, rate_hz, events=events), fold)
+
+    parts = divided(used, windows == "rest")
+    if steps:
+        limits = (preprocessing.low_sd, preprocessing.high_sd, thresholds)
+        if windows == "cap":
+            used, parts = caps.select(recording, parts, *limits)
+            recording = used
+        else:  # no CAP trains or tests: a replay alone needs the thresholds
+            every = np.arange(len(recording.label))
+            recording, _ = caps.select(recording, splits.Split(every, every, every), *limits)
+    known: dict[str, float] = {}
+    if rest is not None:
+        try:
+            known = control.scores(rest, divided(rest, at_rest=True))
+        except ValueError as error:
+            note = f"{rest.name}: there is no control: {error}"
+            recording = dataclasses.replace(recording, notes=(*recording.notes, note))
+    return Fold(
+        signal=used.windows[:, :, ORDERS[order]].reshape(
+            -1, len(ORDERS[order])
+        ),  # windows start every `window` samples
+        starts=np.arange(len(used.label), dtype=np.int64) * window,
+        window=window,
+        labels=np.eye(len(used.classes), dtype=np.float32)[used.label],
+        split=parts,
+        batch_size=batch_size,
+        seed=seed,
+        facts=recording.facts | _facts(used, parts),
+        source=recording,
+        control=known,
+        order=ORDERS[order],
+        preparation=steps | _thresholds(recording),
+        decisions_hz=recording.caps_per_s,
+    )
+
+
+def _check(
+    recording: Any, step: int | None, order: str, windows: str, thresholds: str, test_share: float, batch_size: int
+) -> None:
+    """Raise ValueError for the first setting that is not valid."""
     if not isinstance(recording, Session | Animals | Signatures):
         name = getattr(recording, "name", recording)
         raise ValueError(
@@ -45,92 +99,51 @@ def eng(
         )
     if step is not None:
         raise ValueError(f"step={step}: with dataset=eng windows follow the CAPs, so there is no step; leave it null")
-    for key, value, valid in (("order", order, tuple(ORDERS)), ("windows", windows, ("cap", "rest"))):
+    for key, value, valid in (
+        ("order", order, tuple(ORDERS)),
+        ("windows", windows, ("cap", "rest")),
+        ("thresholds", thresholds, (caps.POOLED, caps.PER_CLASS)),
+    ):
         if value not in valid:
             raise ValueError(f"dataset.{key}={value} is neither {' nor '.join(valid)}")
     if not 0 < test_share < 1:
         raise ValueError(f"dataset.test_share={test_share} must lie between 0 and 1")
     if batch_size < 1:
         raise ValueError(f"dataset.batch_size={batch_size} must be at least 1")
-    steps = (
-        {} if isinstance(recording, Signatures) else dataclasses.asdict(preprocessing)
-    )  # else they were cut elsewhere
+
+
+def _prepared(
+    recording: Session | Animals | Signatures, preprocessing: Preprocessing, window: int, rate_hz: float, cache: str
+) -> Signatures:
+    """Return the windows of a recording, or of several animals; raises ValueError where they are cut elsewhere otherwise."""
     if isinstance(recording, Session):
-        recording = prepare(recording, preprocessing, window, rate_hz, cache)
-    elif isinstance(recording, Animals):
-        train, test = (
-            [prepare(session, preprocessing, window, rate_hz, cache) for session in sessions]
-            for sessions in (recording.train, recording.test)
-        )
-        recording = joined(recording.name, train, test)
-    elif (recording.windows.shape[1], recording.rate_hz) != (window, rate_hz):
+        return prepare(recording, preprocessing, window, rate_hz, cache)
+    if isinstance(recording, Animals):
+        made = prepare_all([*recording.train, *recording.test], preprocessing, window, rate_hz, cache)
+        return joined(recording.name, made[: len(recording.train)], made[len(recording.train) :])
+    if (recording.windows.shape[1], recording.rate_hz) != (window, rate_hz):
         raise ValueError(
             f"{recording.name}: its signatures are {recording.windows.shape[1]} samples at {recording.rate_hz:g} Hz, "
             f"not window={window} at dataset.rate_hz={rate_hz:g}"
         )
-    used, rest = (recording, recording.rest) if windows == "cap" else (recording.rest, None)
-    if used is None:
-        raise ValueError(f"{recording.name}: signatures that were cut elsewhere come without windows at rest")
+    return recording
 
-    events = splits.Events(used.label, used.stimulus, used.classes, test_share, used.test, windows == "rest")
-    parts = split(used.first, window, splits.Timeline(used.n_samples, rate_hz, events=events), fold)
-    facts = dict(used.facts)
-    facts |= {f"{part}_windows": len(getattr(parts, part)) for part in ("train", "validation", "test")}
+
+def _facts(used: Signatures, parts: splits.Split) -> dict[str, float]:
+    """Return how large the parts are and what of the test part was seen in training."""
+    facts: dict[str, float] = {f"{part}_windows": len(getattr(parts, part)) for part in ("train", "validation", "test")}
     # a mean over classes is no better known than the rarest of them
     facts["test_windows_of_rarest_class"] = int(np.bincount(used.label[parts.test], minlength=len(used.classes)).min())
     if used.stimulus is not None:  # else the time axis is not known
-        overlapping, samples_seen = segments.overlap_audit(used.n_samples, used.first, window, parts.train, parts.test)
+        length = used.windows.shape[1]
+        overlapping, samples_seen = segments.overlap_audit(used.n_samples, used.first, length, parts.train, parts.test)
         facts |= {"test_windows_overlapping_train": overlapping, "test_samples_seen_in_train": samples_seen}
         groups = [np.unique(used.stimulus[indices]) for indices in (parts.train, parts.test)]
         facts["test_stimuli_seen_in_train"] = float(np.isin(groups[1], groups[0]).mean())
-
-    known: dict[str, float] = {}
-    if rest is not None:
-        known, note = _control(rest, split, fold, test_share)
-        recording = dataclasses.replace(recording, notes=(*recording.notes, *note))
-    cut = used.windows[:, :, ORDERS[order]]
-    return Fold(
-        signal=cut.reshape(-1, cut.shape[2]),  # one signature after another: windows start every `window` samples
-        starts=np.arange(len(cut), dtype=np.int64) * window,
-        window=window,
-        labels=np.eye(len(used.classes), dtype=np.float32)[used.label],
-        split=parts,
-        batch_size=batch_size,
-        seed=seed,
-        facts=facts,
-        source=recording,
-        control=known,
-        order=ORDERS[order],
-        preparation=steps | _thresholds(recording),
-        decisions_hz=_caps_per_s(recording),
-    )
-
-
-def _control(
-    rest: Signatures, split: splits.Splitter, fold: int, test_share: float
-) -> tuple[dict[str, float], list[str]]:
-    """Return the scores of the control, or none and a sentence that says why there are none."""
-    events = splits.Events(rest.label, rest.stimulus, rest.classes, test_share, rest.test, at_rest=True)
-    timeline = splits.Timeline(rest.n_samples, rest.rate_hz, events=events)
-    try:
-        parts = split(rest.first, rest.windows.shape[1], timeline, fold)
-    except ValueError as error:
-        return {}, [f"{rest.name}: there is no control: {error}"]
-    return control.scores(rest, parts), []
-
-
-def _caps_per_s(recording: Signatures) -> float | None:
-    """Return the CAPs per second of stimulus over all classes; None where they were cut elsewhere, without their times."""
-    caps, seconds = 0.0, 0.0
-    for name in recording.classes:
-        if f"stimulus_s_{name}" not in recording.facts:
-            return None
-        caps += recording.facts[f"caps_{name}"]
-        seconds += recording.facts[f"stimuli_{name}"] * recording.facts[f"stimulus_s_{name}"]
-    return caps / seconds
+    return facts
 
 
 def _thresholds(recording: Signatures) -> dict[str, float]:
-    """Return the thresholds of a CAP, averaged over the classes: a stream does not know which of them it is."""
+    """Return the thresholds of a CAP; where each class has its own their mean, for a stream does not know which it is."""
     found = [[value for name, value in recording.facts.items() if name.startswith(fact)] for fact in THRESHOLDS]
     return {fact: float(np.mean(values)) for fact, values in zip(THRESHOLDS, found, strict=True) if values}
