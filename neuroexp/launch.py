@@ -18,7 +18,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from neuroexp import cluster, files, places, rays
+from neuroexp import cluster, files, movedcells, places, rays
 
 LAUNCH, RUNNING, RESULT, PROGRESS, STOP, ALIVE = (
     "launch.json", "running.json", "result.json", "progress.json", "stop", "alive",
@@ -99,6 +99,7 @@ def check(config: Any) -> None:
             places.check_name(place, what)
             places.check_folder(Path(place).absolute())
         places.check_store(str(config.tracking.uri))
+        movedcells.settle(Path(config.tracking.ledger), str(config.tracking.uri))
     except OSError as error:
         sys.exit(places.trouble(error))
     except (ValueError, OmegaConfBaseException) as error:

@@ -16,6 +16,7 @@ from filelock import Timeout
 from neuroexp import files
 
 RECORD, LOCK, LAST = "record.json", "lock", "last.ckpt"
+STORE = "store.json"  # in the folder of an experiment's cells: whose they are, and where their ledger was
 FILES = "files"  # of a run, in its cell until the store has taken them
 LAUNCHES = r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d-[0-9a-f]{4}"  # the names of launches
 CLAIM_S = 0.5  # who clears up after a killed process holds its cell's lock for less
@@ -62,6 +63,9 @@ POSSIBLE: files.Shape = {
 }
 
 
+STORE_SHAPE: files.Shape = dict.fromkeys(("uri", "outputs", "experiment"), files.text)
+
+
 class Cell:
     """The folder of one cell of a grid, wherever and however often it is launched."""
 
@@ -69,12 +73,13 @@ class Cell:
         """A cell is known by its configuration's key, within one MLflow experiment of one store."""
         place = hashlib.sha256(uri.encode()).hexdigest()[:6]
         self.folder = Path(ledger).absolute() / f"{re.sub(r'[^A-Za-z0-9]+', '-', experiment)}-{place}" / key
+        self._store = {"uri": uri, "outputs": str(Path(ledger).absolute().parent), "experiment": experiment}
 
     @classmethod
     def at(cls, folder: Path) -> Cell:
         """Return the cell whose folder this is."""
         cell = cls.__new__(cls)
-        cell.folder = folder.absolute()
+        cell.folder, cell._store = folder.absolute(), {}
         return cell
 
     @property
@@ -108,6 +113,8 @@ class Cell:
             yield False
             return
         try:
+            if self._store and not (self.folder.parent / STORE).exists():
+                files.write(self.folder.parent / STORE, self._store)
             for path in self.folder.glob("*.part"):  # of a process that died while it wrote
                 files.discard(path)
             yield True

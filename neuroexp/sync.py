@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from urllib.parse import quote
 
-from neuroexp import places, reach
+from neuroexp import movedcells, places, reach
 from neuroexp.command import command
 from neuroexp.delivery import deliver
 from neuroexp.job import quiet
@@ -29,6 +29,7 @@ def main() -> None:
             f"{ledger} is no folder of finished cells: python -m neuroexp.sync [FOLDER], by default ./outputs/cells"
         )
     quiet()
+    movedcells.settle(ledger)
     paths = waiting(ledger)
     for path in damaged(ledger):
         print(f"{path} is damaged: type the launch's command again, its run is in MLflow or is trained anew")

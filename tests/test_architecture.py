@@ -51,7 +51,8 @@ OURS = {
     "runfiles": {"files"},
     "tracking": {"files", "moved", "places", "reach", "runfiles", "shown", "views"},
     "views": {"convergence"},
-    "launch": {"cluster", "files", "places", "rays"},
+    "launch": {"cluster", "files", "movedcells", "places", "rays"},
+    "movedcells": {"files", "ledger", "places"},
     "cluster": set(),
     "rays": set(),
     "display": {"convergence", "launch", "places", "remarks", "shown"},
@@ -250,7 +251,7 @@ OURS = {
         "tracking",
         "trust",
     },
-    "sync": {"command", "delivery", "job", "ledger", "places", "reach", "shown", "tracking"},
+    "sync": {"command", "delivery", "job", "ledger", "movedcells", "places", "reach", "shown", "tracking"},
     "status": {"command", "display", "launch", "progress", "shown"},
     "usage": set(),
     "__main__": {
