@@ -202,8 +202,8 @@ def noise(
     if neighbours == "ring":
         around = np.roll(np.eye(CONTACTS), 1, axis=1)
         beside = np.kron(np.eye(RINGS), around + around.T)
-    sharing = np.eye(channels) + 0.25 * beside
-    sharing /= np.sqrt(np.sum(sharing**2, axis=0))
+    mixed = np.eye(channels) + 0.25 * beside
+    sharing = mixed / np.sqrt(np.sum(mixed**2, axis=0))
     muscles = butter(2, [60, 400], btype="bandpass", fs=RATE_HZ, output="sos")
     artefacts = butter(6, 6500, btype="highpass", fs=RATE_HZ, output="sos")
     latent = np.concatenate(
