@@ -116,3 +116,25 @@ def test_recordings_of_a_rat_share_their_electrodes_unless_they_drift():
 def test_settings_that_make_no_recording(settings, sentence):
     with pytest.raises(ValueError, match=sentence):
         eng_simulated.read(**settings)
+
+
+@pytest.mark.parametrize("neighbours", ["ring", "line"])
+def test_neighbours_share_noise_around_their_own_ring_or_by_number(neighbours, monkeypatch):
+    for source in ("common", "emg", "artefact"):
+        monkeypatch.setitem(eng_simulated.NOISE_UV, source, 0.0)
+    noise = eng_simulated.noise(100_000, np.random.default_rng(0), np.random.default_rng(1), neighbours)
+    ring, contact = np.divmod(np.arange(56), 8)
+    away = (contact[:, None] - contact) % 8
+    sharing = (np.abs(np.subtract.outer(np.arange(56), np.arange(56))) == 1).astype(float)
+    if neighbours == "ring":
+        sharing = ((ring[:, None] == ring) & ((away == 1) | (away == 7))).astype(float)
+    mixed = np.eye(56) + 0.25 * sharing
+    mixed /= np.linalg.norm(mixed, axis=0)
+    np.testing.assert_allclose(np.corrcoef(noise.T), mixed.T @ mixed, atol=0.02)
+
+
+def test_recordings_of_earlier_versions_keep_their_digest_and_others_have_another():
+    assert eng_simulated.read().sha256 == eng_simulated.read(neighbours="line").sha256
+    assert eng_simulated.read(neighbours="ring").sha256 != eng_simulated.read().sha256
+    with pytest.raises(ValueError, match="recording.neighbours=triangle is neither ring nor line"):
+        eng_simulated.read(neighbours="triangle")

@@ -17,6 +17,7 @@ def read(
     spontaneous: float = 5,
     drift: float = 0,
     seed: int = 0,
+    neighbours: str = "line",
 ) -> Animals:
     """Simulate the rats of `train` (None: all others) and of `test`, for `split=given`; settings as in `eng_simulated`.
 
@@ -33,7 +34,8 @@ def read(
             raise ValueError(f"recording.{name} names no rat, there are {', '.join(map(str, rats))}")
 
     def sessions(part: Sequence[int]) -> list[Session]:
-        return [eng_simulated.read(rat, duration_s, beats, selectivity, spontaneous, drift, seed) for rat in part]
+        settings = (duration_s, beats, selectivity, spontaneous, drift, seed, neighbours)
+        return [eng_simulated.read(rat, *settings) for rat in part]
 
     numbers = " ".join(map(str, test))
     name = f"simulated rats {' '.join(map(str, training))}, tested on {numbers}"

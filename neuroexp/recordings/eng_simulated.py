@@ -90,16 +90,21 @@ def read(
     spontaneous: float = 5,
     drift: float = 0,
     seed: int = 0,
+    neighbours: str = "line",
 ) -> Session:
     """Simulate the cuff recordings of one rat (4 to 9), one per class, `duration_s` each, at the SNR of Table I.
 
     A burst of CAPs comes every `beats` beats of the 70 BPM metronome; `spontaneous` CAPs per second come from any source at
     any time, of one size in all recordings, so that the stimulus stands out less where the SNR is low. `drift` is the standard
     deviation of the logarithm of the electrodes' gains from recording to recording: a mark that tells the classes apart
-    without any nerve activity.
+    without any nerve activity. `neighbours` is `ring`, or `line` as in earlier versions, see `noise`.
     Raises ValueError when a value makes no recording.
     """
     settings = dict(sorted(locals().items()))
+    if neighbours == "line":  # earlier recordings keep their digest
+        del settings["neighbours"]
+    elif neighbours != "ring":
+        raise ValueError(f"recording.neighbours={neighbours} is neither ring nor line")
     if rat not in SNR_DB:
         raise ValueError(
             f"recording.rat={rat} has no signal-to-noise ratio in Table I, rats {', '.join(map(str, SNR_DB))} do"
@@ -120,7 +125,7 @@ def read(
         number = CLASSES.index(which)
         rng = np.random.default_rng([rat, seed, number])
         anatomy = nerve(rat, selectivity)
-        signal = noise(round(duration_s * RATE_HZ), rng, np.random.default_rng([rat, 1]))
+        signal = noise(round(duration_s * RATE_HZ), rng, np.random.default_rng([rat, 1]), neighbours)
         others = background(duration_s, spontaneous, rng)
         if len(others.sample):
             add(signal, others, anatomy, calibrate(signal, others, anatomy, [(0, duration_s)], SPONTANEOUS_POWER))
@@ -183,16 +188,22 @@ def discharges(
     return _caps(*(np.concatenate(column) for column in columns)), np.array(bursts)
 
 
-def noise(n_samples: int, rng: np.random.Generator, cuff: np.random.Generator) -> NDArray[np.float32]:
+def noise(
+    n_samples: int, rng: np.random.Generator, cuff: np.random.Generator, neighbours: str = "ring"
+) -> NDArray[np.float32]:
     """Return u and v of Eq. 1 (time, channel) in microvolts.
 
-    White noise is common to all electrodes; each has noise of its own that those numbered before and after it share in part
-    (also where one ring ends and the next begins: it does not wrap around a ring), muscle activity below 800 Hz that all
-    share, and artefacts above 5 kHz.
+    White noise is common to all electrodes; each has noise of its own that its neighbours share in part: with `ring` those
+    to either side around its own ring, with `line` those numbered before and after it, from ring to ring. All share muscle
+    activity below 800 Hz and artefacts above 5 kHz.
     """
     channels = RINGS * CONTACTS
-    neighbours = np.eye(channels) + 0.25 * np.eye(channels, k=1) + 0.25 * np.eye(channels, k=-1)
-    neighbours /= np.sqrt(np.sum(neighbours**2, axis=0))
+    beside: Array = np.eye(channels, k=1) + np.eye(channels, k=-1)
+    if neighbours == "ring":
+        around = np.roll(np.eye(CONTACTS), 1, axis=1)
+        beside = np.kron(np.eye(RINGS), around + around.T)
+    mixed = np.eye(channels) + 0.25 * beside
+    sharing = mixed / np.sqrt(np.sum(mixed**2, axis=0))
     muscles = butter(2, [60, 400], btype="bandpass", fs=RATE_HZ, output="sos")
     artefacts = butter(6, 6500, btype="highpass", fs=RATE_HZ, output="sos")
     latent = np.concatenate(
@@ -207,7 +218,7 @@ def noise(n_samples: int, rng: np.random.Generator, cuff: np.random.Generator) -
     # how the electrodes share it belongs to the cuff, the same in every recording of a rat
     weights = np.concatenate([cuff.normal(1, 0.3, (3, channels)) / np.sqrt(3), cuff.normal(0, 0.5, (4, channels))])
     mixing = np.concatenate([weights, np.ones((1, channels))]).astype(np.float32)
-    colour = (NOISE_UV["electrode"] * neighbours).astype(np.float32)
+    colour = (NOISE_UV["electrode"] * sharing).astype(np.float32)
     signal = np.empty((n_samples, channels), dtype=np.float32)
     for low in range(0, n_samples, BLOCK):
         part = signal[low : low + BLOCK]
