@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import ready_store
 import scipy.io
-from forked import READY, WARNINGS, Forks
+from forked import READY, WARNINGS, Forks, Running
 from hypothesis import settings
 
 from neuroexp import parser
@@ -84,6 +84,16 @@ def neuroexp(tmp_path: Path, forks: Forks) -> Callable[..., Outcome]:
     def run(*words: str, folder: Path = tmp_path, **environment: str) -> Outcome:
         done, _ = forks.run(folder, LAUNCH, words, WARNINGS | environment)
         return Outcome(done.returncode, done.stdout, folder)
+
+    return run
+
+
+@pytest.fixture
+def begin(forks: Forks) -> Callable[..., Running]:
+    """Start `python -m neuroexp ...` in a folder, in a forked process, and leave it running."""
+
+    def run(folder: Path, *words: str, **environment: str) -> Running:
+        return forks.start(folder, LAUNCH, words, environment)
 
     return run
 

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import atexit
 import builtins
+import gc
 import importlib
 import json
 import multiprocessing
 import os
-import select
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
+from queue import SimpleQueue
 from types import SimpleNamespace
-from typing import Any
+from typing import IO, Any
 
 import ready_store
 
@@ -36,8 +39,36 @@ IMPORTED = (  # what a job imports sooner or later, and the commands
 )  # fmt: skip
 
 
+class Running:
+    """A command that was started: a process with a number, to which signals can be sent."""
+
+    def __init__(self, place: Path, apart: bool, answers: SimpleQueue[dict[str, Any]]):
+        """`answers` brings the number of the process, then its end; `place` is where it writes."""
+        self.out, self.err = place / "out", place / "err" if apart else None
+        self.answers = answers
+        self.pid: int = self._next(LONGEST_S)["pid"]
+        self.returncode: int | None = None
+        self.seconds = 0.0
+
+    def communicate(self, timeout: float = LONGEST_S) -> tuple[str, str]:
+        """Wait for its end, and return what it wrote to stdout, and to stderr if that is apart."""
+        if self.returncode is None:
+            ended = self._next(timeout)
+            self.returncode, self.seconds = ended["code"], ended["seconds"]
+        return tuple(path.read_text(encoding="utf-8") if path else "" for path in (self.out, self.err))  # type: ignore[return-value]
+
+    def _next(self, timeout: float) -> dict[str, Any]:
+        answer = self.answers.get(timeout=timeout)
+        assert answer, "the server of forked processes has ended: what it said is in the output of pytest -s"
+        return answer
+
+    def kill(self) -> None:
+        """End it without a warning."""
+        os.kill(self.pid, signal.SIGKILL)
+
+
 class Forks:
-    """Runs commands one after another, each in a process forked from a server that has imported everything."""
+    """Runs commands, each in a process forked from a server that has imported everything."""
 
     def __init__(self, folder: Path, shared: Path):
         """Start no server yet.
@@ -47,6 +78,7 @@ class Forks:
         """
         self.folder, self.shared = folder, shared
         self.server: subprocess.Popen[str] | None = None
+        self.answers: dict[int, SimpleQueue[dict[str, Any]]] = {}
 
     def run(
         self, folder: Path, module: str, words: Sequence[str], environment: Mapping[str, str], apart: bool = False
@@ -55,36 +87,58 @@ class Forks:
 
         What it writes to stderr is in its stdout, or `apart`.
         """
-        with tempfile.TemporaryDirectory(dir=self.folder) as place:
-            out, err = Path(place, "out"), Path(place, "err" if apart else "out")
-            full = os.environ | {"NEUROEXP_CACHE": str(self.shared / "cache")} | environment
-            order = {"folder": str(folder), "module": module, "words": list(words), "environment": dict(full)}
-            code, seconds = self._answer(order | {"out": str(out), "err": str(err)})
-            said = out.read_text(encoding="utf-8"), err.read_text(encoding="utf-8") if apart else ""
-        return subprocess.CompletedProcess([module, *words], code, *said), seconds
+        running = self.start(folder, module, words, environment, apart)
+        said = running.communicate()
+        assert running.returncode is not None
+        return subprocess.CompletedProcess([module, *words], running.returncode, *said), running.seconds
 
-    def _answer(self, order: dict[str, Any]) -> tuple[int, float]:
-        if self.server is None or self.server.poll() is not None:
-            line = [sys.executable, str(Path(__file__)), str(Path(__file__).parent.parent), str(self.shared / READY)]
+    def start(
+        self, folder: Path, module: str, words: Sequence[str], environment: Mapping[str, str], apart: bool = False
+    ) -> Running:
+        """Start `python -m MODULE WORDS` in a folder, with this environment beside that of the tests."""
+        place = Path(tempfile.mkdtemp(dir=self.folder))
+        full = os.environ | {"NEUROEXP_CACHE": str(self.shared / "cache")} | environment
+        number = len(self.answers)
+        self.answers[number] = SimpleQueue()
+        order = {"number": number, "folder": str(folder), "module": module, "words": list(words), "environment": full}
+        order |= {"out": str(place / "out"), "err": str(place / ("err" if apart else "out"))}
+        server = self._served()
+        assert server.stdin is not None
+        server.stdin.write(json.dumps(order) + "\n")
+        return Running(place, apart, self.answers[number])
+
+    def _served(self) -> subprocess.Popen[str]:
+        if self.server is None:
+            here = Path(__file__).parent
+            code = "import sys; sys.path[:0] = sys.argv[1:3]; import forked; forked.serve(sys.argv[3])"
+            line = [sys.executable, "-c", code, str(here), str(here.parent), str(self.shared / READY)]
             self.server = subprocess.Popen(
-                line, cwd="/", stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                bufsize=1, start_new_session=True,
-            )  # fmt: skip
-        assert self.server.stdin is not None
-        assert self.server.stdout is not None
-        self.server.stdin.write(json.dumps(order) + "\n")
-        if not select.select([self.server.stdout], [], [], LONGEST_S)[0]:
-            self.close()
-            raise TimeoutError(f"{order['module']} {order['words']} has not ended within {LONGEST_S:g} s")
-        code, seconds = json.loads(self.server.stdout.readline())
-        return code, seconds
+                line,
+                cwd="/",
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                bufsize=1,
+                start_new_session=True,
+            )
+            threading.Thread(target=self._listen, args=(self.server.stdout,), daemon=True).start()
+        return self.server
+
+    def _listen(self, said: IO[str]) -> None:
+        for line in said:
+            answer = json.loads(line)
+            self.answers[answer["number"]].put(answer)
+        for waiting in self.answers.values():
+            waiting.put({})
 
     def close(self) -> None:
         """End the server, and what it may still run."""
-        if self.server is not None and self.server.poll() is None:
+        if self.server is not None:
             os.killpg(self.server.pid, signal.SIGKILL)
-            self.server.communicate()
-        self.server = None
+            self.server.wait()
+            for stream in (self.server.stdin, self.server.stdout):
+                assert stream is not None
+                stream.close()
 
 
 class Forking:
@@ -115,18 +169,35 @@ class Forking:
         return self.fork.Process(target=serve, **how)
 
 
-def serve(store: Path) -> None:
-    """Fork a process for every order on stdin, and answer with its exit code and seconds when it has ended."""
+def serve(store: str) -> None:
+    """Fork a process for every order on stdin, and answer with its number, and with its exit code when it has ended."""
     for module in IMPORTED:
         importlib.import_module(module)
-    ready_store.install(store)
+    ready_store.install(Path(store))
+    gc.freeze()  # what a collection touches would be copied
+    keepers: set[int] = set()
     for line in sys.stdin:
-        began = time.monotonic()
-        pid = os.fork()
-        if pid == 0:
-            _do(json.loads(line))
-        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        print(json.dumps([code, time.monotonic() - began]), flush=True)
+        keepers = {keeper for keeper in keepers if os.waitpid(keeper, os.WNOHANG)[0] == 0}
+        keeper = os.fork()
+        if keeper == 0:
+            _keep(json.loads(line))
+        keepers.add(keeper)
+
+
+def _keep(order: Mapping[str, Any]) -> None:
+    """Be the parent of an order's process: it ends here."""
+    began = time.monotonic()
+    pid = os.fork()
+    if pid == 0:
+        _do(order)
+    _answer(number=order["number"], pid=pid)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    _answer(number=order["number"], code=code, seconds=time.monotonic() - began)
+    os._exit(0)
+
+
+def _answer(**answer: Any) -> None:
+    os.write(1, json.dumps(answer).encode() + b"\n")  # whole lines, whoever else writes
 
 
 def _do(order: Mapping[str, Any]) -> None:
@@ -151,10 +222,9 @@ def _do(order: Mapping[str, Any]) -> None:
     except BaseException:
         traceback.print_exc()
         code = 70
+    atexit._run_exitfuncs()  # as Python does at its end; a worker is waited for
     sys.stdout.flush()
     sys.stderr.flush()
-    for worker in multiprocessing.active_children():  # as Python does at its end
-        worker.terminate()
     os._exit(code or 0)
 
 
@@ -175,8 +245,3 @@ def _settle(order: Mapping[str, Any]) -> None:
     worker.multiprocessing = SimpleNamespace(  # type: ignore[assignment]
         get_start_method=multiprocessing.get_start_method, get_context=lambda _: Forking()
     )
-
-
-if __name__ == "__main__":
-    sys.path[0] = sys.argv[1]  # as if it were started there
-    serve(Path(sys.argv[2]))

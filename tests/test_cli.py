@@ -4,7 +4,6 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -230,14 +229,13 @@ def test_several_contractions(neuroexp):
     assert result["scores"]["data/test_windows_overlapping_train"] == 0
 
 
-def test_four_workers_share_a_fresh_store(afresh, tmp_path):
-    with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda fold: afresh(f"fold={fold}", *SMALL, OMP_NUM_THREADS="1"), range(4)))
-    assert [done.code for done in found] == [0] * 4, [done.out for done in found]
+def test_four_workers_share_a_fresh_store(begin, tmp_path):
+    found = [begin(tmp_path, f"fold={fold}", *SMALL, OMP_NUM_THREADS="1") for fold in range(4)]
+    outs = [process.communicate()[0] for process in found]
+    assert [process.returncode for process in found] == [0] * 4, outs
     assert len(runs(tmp_path)) == 4
 
 
-@pytest.mark.process
 def test_ctrl_c_marks_the_run_killed_and_the_next_launch_repeats_it(neuroexp, tmp_path):
     words = [
         sys.executable,

@@ -12,12 +12,12 @@ from neuroexp.recordings import eng_simulated
 SHORT = ("dataset=eng", "recording.duration_s=14", "trainer=smoke")
 
 
-def test_one_run_leaves_scores_tables_and_pictures(afresh):
-    done = afresh(*SHORT, "recording.rat=4", "trainer.max_epochs=2")
+def test_one_run_leaves_scores_tables_and_pictures(afresh, shared):
+    done = afresh(*SHORT, "recording.rat=4", "+trainer.limit_train_batches=3", NEUROEXP_CACHE=str(shared / "cache"))
     assert done.code == 0, done.out
     assert "Warning" not in done.out
     [result] = done.results()
-    assert result["name"] == "mobilescapenet W100 fold0 duration_s=14 trainer=smoke rat=4 max_epochs=2"
+    assert result["name"] == "mobilescapenet W100 fold0 duration_s=14 trainer=smoke rat=4 limit_train_batches=3"
     assert {
         "test/macro_f1",
         "test/accuracy",
@@ -88,6 +88,8 @@ def test_the_ablation_narrowed(neuroexp):
         "recording.rat=6",
         "fold=0",
         "model=mobilescapenet/E2,mobilescapenet/E3",
+        "+trainer.limit_train_batches=1",
+        "+trainer.limit_test_batches=1",
     )
     assert done.code == 0, done.out
     sizes = {result["name"].split()[0]: result["scores"]["cost/parameters"] for result in done.results()}
@@ -110,7 +112,7 @@ def test_every_mistake_gets_one_sentence(several):
         ("recording=signatures",): "recording=signatures does not know the stimulus of a CAP; take split=given",
         ("recording=signatures", "split=given"): "recording.path=",
         ("recording.rat=2",): "recording.rat=2 has no signal-to-noise ratio in Table I",
-        ("recording.duration_s=8",): "stimuli, too few for a test part of 1 and 5 folds",
+        ("recording.duration_s=4",): "stimuli, too few for a test part of 1 and 5 folds",
         (
             "split=blocked",
         ): "split=blocked is for dataset=hdsemg, which decodes HD-sEMG; dataset=eng takes split=stimulus",

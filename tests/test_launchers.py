@@ -224,7 +224,7 @@ def postgres():
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_four_machines_write_to_one_server_on_postgresql(postgres, tmp_path):
+def test_four_machines_write_to_one_server_on_postgresql(postgres, begin, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{free.getsockname()[1]}"
@@ -248,7 +248,7 @@ def test_four_machines_write_to_one_server_on_postgresql(postgres, tmp_path):
             folder = tmp_path / str(number)
             folder.mkdir()
             where = {"MLFLOW_TRACKING_URI": address, "OMP_NUM_THREADS": "1"}
-            machines.append(start(folder, "-m", "seed=range(3)", *TINY, "trainer.max_epochs=2", **where))
+            machines.append(begin(folder, "-m", "seed=range(3)", *TINY, "trainer.max_epochs=2", **where))
         outs = [machine.communicate(timeout=400)[0] for machine in machines]
         assert [machine.returncode for machine in machines] == [0] * 4, outs
         client = mlflow.MlflowClient(address)

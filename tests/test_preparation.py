@@ -20,6 +20,7 @@ from neuroexp.recording import Recording
 from neuroexp.recordings import eng_simulated
 
 RATE = 30_000.0
+SHORT_S = 4  # the shortest that is simulated
 SETTINGS = instantiate(OmegaConf.load(Path(__file__).parent.parent / "conf/dataset/eng.yaml").dataset.preprocessing)
 RNG = np.random.default_rng(0)
 
@@ -29,14 +30,14 @@ def changed(**values):
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory):
-    return prepare(eng_simulated.read(), SETTINGS, 100, RATE, str(tmp_path_factory.mktemp("cache")))
+def prepared(shared):
+    return prepare(eng_simulated.read(), SETTINGS, 100, RATE, str(shared / "cache"))
 
 
 @pytest.fixture(scope="module")
 def rat():
     """A rat that is simulated once, however often it is read."""
-    simulated = eng_simulated.read(duration_s=8)
+    simulated = eng_simulated.read(duration_s=SHORT_S)
     return dataclasses.replace(simulated, read=functools.cache(simulated.read))
 
 
@@ -154,14 +155,14 @@ def test_thresholds_that_do_not_rise():
 
 
 @pytest.mark.parametrize("rat", [4, 5, 6, 7, 8, 9])
-def test_estimated_snr_lands_on_table_1(rat, tmp_path):
-    facts = prepare(eng_simulated.read(rat=rat), SETTINGS, 100, RATE, str(tmp_path)).facts
+def test_estimated_snr_lands_on_table_1(rat, shared):
+    facts = prepare(eng_simulated.read(rat=rat), SETTINGS, 100, RATE, str(shared / "cache")).facts
     for name, published in zip(CLASSES, eng_simulated.SNR_DB[rat], strict=True):
         assert facts[f"snr_db_{name}"] == pytest.approx(published, abs=0.5)
 
 
-def test_a_lower_snr_leaves_fewer_evoked_caps_among_those_found(prepared, tmp_path):
-    weak = prepare(eng_simulated.read(rat=9), SETTINGS, 100, RATE, str(tmp_path))
+def test_a_lower_snr_leaves_fewer_evoked_caps_among_those_found(prepared, shared):
+    weak = prepare(eng_simulated.read(rat=9), SETTINGS, 100, RATE, str(shared / "cache"))
 
     def evoked(signatures):
         return np.mean([chosen(signatures).facts[f"cap_evoked_{name}"] for name in CLASSES])
@@ -255,7 +256,7 @@ def test_other_settings_are_other_signatures(tmp_path, rat):
     prepare(rat, SETTINGS, 100, RATE, str(tmp_path))
     prepare(rat, changed(low_sd=3.0), 100, RATE, str(tmp_path))
     prepare(rat, SETTINGS, 60, RATE, str(tmp_path))
-    prepare(eng_simulated.read(duration_s=8, seed=1), SETTINGS, 100, RATE, str(tmp_path))
+    prepare(eng_simulated.read(duration_s=SHORT_S, seed=1), SETTINGS, 100, RATE, str(tmp_path))
     assert len(list(tmp_path.glob("*.npz"))) == 4
 
 
@@ -270,7 +271,7 @@ def test_a_damaged_cache_is_made_again(tmp_path, rat):
 
 def _prepare_in_process(cache, results):
     made = []
-    rat = eng_simulated.read(duration_s=8)
+    rat = eng_simulated.read(duration_s=SHORT_S)
     counted = Session(rat.name, rat.sha256, lambda name: made.append(name) or rat.read(name), simulated=True)
     prepare(counted, SETTINGS, 100, RATE, cache)
     results.put(len(made))

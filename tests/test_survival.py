@@ -78,10 +78,10 @@ def scores_of(result: dict) -> dict:
     return {name: value for name, value in result["scores"].items() if name.startswith(("test/", "control/"))}
 
 
-def test_a_killed_training_goes_on_where_it_was_to_the_same_scores(neuroexp, tmp_path):
+def test_a_killed_training_goes_on_where_it_was_to_the_same_scores(neuroexp, begin, tmp_path):
     # so many that it is not at its end when it is first seen to be under way
-    words = (*TINY, "trainer.max_epochs=200", "~trainer.callbacks.early_stopping", "checkpoint_s=0")
-    process = start(tmp_path, *words)
+    words = (*TINY, "trainer.max_epochs=100", "~trainer.callbacks.early_stopping", "checkpoint_s=0")
+    process = begin(tmp_path, *words)
     wait_for(lambda: epoch(tmp_path) > 3)
     process.kill()
     process.communicate()
@@ -96,9 +96,9 @@ def test_a_killed_training_goes_on_where_it_was_to_the_same_scores(neuroexp, tmp
     log = next((tmp_path / "outputs" / "artifacts" / second.info.run_id).rglob("job.log")).read_text()
     assert "continues from" in log
     assert "epoch 0:" not in log
-    assert "epoch 199:" in log
+    assert "epoch 99:" in log
     history = store(tmp_path).client.get_metric_history(second.info.run_id, "val/loss")
-    assert [point.step for point in history] == list(range(200))
+    assert [point.step for point in history] == list(range(100))
     for left in ("*.ckpt*", "*.part", "files"):
         assert not list((tmp_path / "outputs").rglob(left))
     (tmp_path / "undisturbed").mkdir()
@@ -191,7 +191,7 @@ main()
 """
 
 
-def test_of_a_launch_that_was_suspended_and_its_rival_one_counts(tmp_path):
+def test_of_a_launch_that_was_suspended_and_its_rival_one_counts(begin, tmp_path):
     folders = [tmp_path / "a", tmp_path / "b"]
     for folder in folders:
         folder.mkdir()
@@ -206,7 +206,7 @@ def test_of_a_launch_that_was_suspended_and_its_rival_one_counts(tmp_path):
         wait_for(lambda: epoch(folders[0]) > 2)
         suspended.send_signal(signal.SIGSTOP)
         time.sleep(4)
-        rival = start(folders[1], *words, **stale)
+        rival = begin(folders[1], *words, **stale)
         out, _ = rival.communicate(timeout=300)
         assert rival.returncode == 0, out
     finally:
@@ -249,15 +249,15 @@ def server(folder: Path, port: int) -> subprocess.Popen:
     return process
 
 
-def test_what_ends_while_the_store_is_away_is_delivered_once(neuroexp, typed, tmp_path):
+def test_what_ends_while_the_store_is_away_is_delivered_once(neuroexp, begin, typed, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     where = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}"}
-    words = (*TINY, "trainer.max_epochs=200", "~trainer.callbacks.early_stopping")
+    words = (*TINY, "trainer.max_epochs=100", "~trainer.callbacks.early_stopping")
     serving = server(tmp_path, port)
     try:
-        process = start(tmp_path, *words, **where)
+        process = begin(tmp_path, *words, **where)
         wait_for(lambda: epoch(tmp_path) > 2)
         os.killpg(serving.pid, signal.SIGKILL)  # in the middle
         serving.wait()
@@ -286,7 +286,7 @@ def test_what_ends_while_the_store_is_away_is_delivered_once(neuroexp, typed, tm
         [run] = client.search_runs([client.get_experiment_by_name("scratch").experiment_id])
         assert run.info.status == "FINISHED"
         assert run.data.metrics["test/f1"] == json.loads(json.dumps(offline.results()[0]["scores"]["test/f1"]))
-        assert len(client.get_metric_history(run.info.run_id, "val/loss")) == 200
+        assert len(client.get_metric_history(run.info.run_id, "val/loss")) == 100
         assert {"plots", "model.pt"} <= {file.path for file in client.list_artifacts(run.info.run_id)}
     finally:
         if serving.poll() is None:
@@ -294,13 +294,13 @@ def test_what_ends_while_the_store_is_away_is_delivered_once(neuroexp, typed, tm
         serving.wait()
 
 
-def test_launches_at_once_do_each_cell_once(tmp_path):
+def test_launches_at_once_do_each_cell_once(begin, tmp_path):
     words = ("-m", "seed=range(3)", *TINY, "trainer.max_epochs=3")
     folders = [tmp_path, tmp_path, tmp_path / "somebody else's"]  # with records of its own
     folders[2].mkdir()
     uri = f"tracking.uri=sqlite:///{tmp_path}/outputs/mlflow.db"
-    launches = [start(folder, *words, uri) for folder in folders]
-    outs = [launch.communicate(timeout=300)[0] for launch in launches]
+    launches = [begin(folder, *words, uri) for folder in folders]
+    outs = [launch.communicate()[0] for launch in launches]
     assert [launch.returncode for launch in launches] == [0] * 3, outs
     found = runs(tmp_path)
     assert sorted((run.data.params["seed"], run.info.status) for run in found) == [(s, "FINISHED") for s in "012"]
@@ -337,7 +337,7 @@ def test_rounds_of_sigkill(tmp_path):
     assert survival.scores(tmp_path / "b") == survival.scores(tmp_path / "a")
 
 
-def test_status_from_another_terminal(typed, tmp_path):
+def test_status_from_another_terminal(begin, typed, tmp_path):
     def status() -> str:
         done = typed(tmp_path, "neuroexp.status")
         assert "Traceback" not in done.stderr
@@ -345,7 +345,7 @@ def test_status_from_another_terminal(typed, tmp_path):
 
     assert "./outputs holds no launch" in status()
     words = ("-m", "seed=0,1", *TINY, "trainer.max_epochs=100000", "~trainer.callbacks.early_stopping")
-    process = start(tmp_path, *words)
+    process = begin(tmp_path, *words)
     wait_for(lambda: list((tmp_path / "outputs").glob("*/0/progress.json")))
     seen = status()
     assert ": running" in seen
