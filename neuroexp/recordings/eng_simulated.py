@@ -201,7 +201,7 @@ def noise(
     beside: Array = np.eye(channels, k=1) + np.eye(channels, k=-1)
     if neighbours == "ring":
         around = np.roll(np.eye(CONTACTS), 1, axis=1)
-        beside = np.kron(np.eye(RINGS), around + around.T)
+        beside = np.asarray(np.kron(np.eye(RINGS), around + around.T), dtype=np.float64)
     mixed = np.eye(channels) + 0.25 * beside
     sharing = mixed / np.sqrt(np.sum(mixed**2, axis=0))
     muscles = butter(2, [60, 400], btype="bandpass", fs=RATE_HZ, output="sos")
