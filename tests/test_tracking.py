@@ -158,6 +158,7 @@ def test_the_saved_view_of_a_sweep_can_be_read_back_and_old_ones_go(uri, tmp_pat
     assert state["selectedColumns"] == [
         "metrics.`test/f1`",
         "metrics.`val/f1`",
+        "metrics.`train/converged`",
         "params.`window`",
         "attributes.`Dataset`",
     ]
