@@ -20,7 +20,6 @@ SETTINGS = {
     "network": "model",
     "first": "model",
     "second": "model",
-    "rat": "recording.rat",
 }  # columns of tables named otherwise
 VALUES = ("ours", "mean", "score", "f1", "macro_f1", "difference")  # a row without any of its own is of no training
 WORDS = (

@@ -64,11 +64,12 @@ def _limits(
 ) -> NDArray[np.float64]:
     """Return (class, 2) lower and upper threshold in microvolts, from the stimuli with the numbers `seen`."""
     used = np.isin(candidates.stimuli, seen)
-    groups = [used] * n_classes if thresholds == POOLED else [used & (candidates.labels == c) for c in range(n_classes)]
-    found = []
-    for group in groups[:1] if thresholds == POOLED else groups:
-        found.append(signals.cap_thresholds(candidates.trace[np.repeat(group, candidates.lengths)], low_sd, high_sd))
-    return np.array(found * n_classes if thresholds == POOLED else found)
+    groups = [used] if thresholds == POOLED else [used & (candidates.labels == c) for c in range(n_classes)]
+    found = [
+        signals.cap_thresholds(candidates.trace[np.repeat(group, candidates.lengths)], low_sd, high_sd)
+        for group in groups
+    ]
+    return np.broadcast_to(np.array(found), (n_classes, 2))
 
 
 def _check(recording: Signatures, kept: NDArray[np.bool_], part: Indices, why: str) -> None:
