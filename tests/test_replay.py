@@ -476,8 +476,11 @@ def test_a_stream_in_bursts_that_ends_is_decoded_as_its_recording(tmp_path, caps
     found = summary["health"][""]
     assert (found["gaps"], found["late_samples"], summary["timing"]["recorded_s"]) == (0, 0, 2600 / 2048)
     whole = signals.bandpass(signal[:, [3, 0, 4]], 2048, 20, 400, 2, zero_phase=False)
-    for start, values in zip(segments.window_starts(2600, 20, 10), heard[pace.WARM_UP :], strict=False):
-        np.testing.assert_array_equal(values, whole[start : start + 20].T)
+    timing, starts = summary["timing"], segments.window_starts(2600, 20, 10)
+    assert timing["decided"] + timing["dropped"] == len(starts)
+    assert len(heard) == pace.WARM_UP + timing["decided"]
+    expected = iter(whole[start : start + 20].T for start in starts)  # a busy machine drops some of them
+    assert all(any(np.array_equal(values, window) for window in expected) for values in heard[pace.WARM_UP :])
     report.show(summary)
     assert f"lsl:{device.name} ended after 1.3 s of signal" in capsys.readouterr().out
     assert (tmp_path / "out" / "summary.json").is_file()
