@@ -68,15 +68,17 @@ def prepared(
     _check(recording, rate_hz)
     grid = recording.grid if recording.grid is not None else GRID
     signal = _cleaned(recording, settings, grid)
+    seams = recording.seams
     on, off = _stimuli(recording, signal[:, grid[len(grid) // 2]], settings)
     trace = signals.channel_mean(signal, grid[len(grid) // 2])
     lowest_uv = _lowest_threshold(trace, on, settings.low_sd)
     quiet_uv, _ = signals.cap_thresholds(_pieces(trace, off), settings.low_sd, settings.high_sd)
     above_uv = min(above_uv, lowest_uv, ROOM * quiet_uv)
-    peaks = signals.detect_caps(trace, rate_hz, above_uv, np.inf, settings.exclusion_ms)
+    peaks = signals.detect_caps(trace, rate_hz, above_uv, np.inf, settings.exclusion_ms, seams)
     stimulus = np.searchsorted(on[:, 0], peaks, side="right") - 1
     first = peaks - window // 2
-    kept = (stimulus >= 0) & (peaks < on[stimulus, 1]) & (first >= 0) & (first + window <= len(signal))
+    begin, end = signals.stretches(len(signal), seams)[np.searchsorted(seams, peaks, side="right")].T
+    kept = (stimulus >= 0) & (peaks < on[stimulus, 1]) & (first >= begin) & (first + window <= end)
     peaks, stimulus, first = peaks[kept], stimulus[kept], first[kept]
     size, during = np.abs(trace[peaks]), _pieces(trace, on)
     low_uv, high_uv = signals.cap_thresholds(during, settings.low_sd, settings.high_sd)
@@ -107,7 +109,7 @@ def prepared(
             "stimuli": len(on),
             "stimulus_s": float(np.mean(on[:, 1] - on[:, 0]) / rate_hz),
         },
-        traces=_traces(trace, on, peaks, rate_hz),
+        traces=_traces(trace, on, peaks, rate_hz, seams),
     )
 
 
@@ -120,7 +122,8 @@ def _cleaned(recording: Recording, settings: Preprocessing, grid: NDArray[np.int
         said = f"beyond ±{settings.clip_uv:g} µV in {beyond[clipped].max():.0%} of the samples, {most}"
         raise ValueError(recording.without_channels((clipped + 1).tolist(), (f"lies {said}", f"lie {said} at most")))
     low_hz, high_hz = settings.band_hz
-    signal = signals.bandpass(signal, recording.rate_hz, low_hz, high_hz, settings.order, settings.zero_phase)
+    shape = (low_hz, high_hz, settings.order, settings.zero_phase)
+    signal = signals.bandpass(signal, recording.rate_hz, *shape, seams=recording.seams)
     return signals.tripolar(signal, grid, settings.per_contact)
 
 
@@ -130,9 +133,9 @@ def _stimuli(
     """Return where the middle ring (time, contact) is active, and where it is at rest; raises ValueError without either."""
     rate_hz = recording.rate_hz
     on = signals.activity_intervals(
-        middle, rate_hz, settings.smooth_s, settings.apart_s, settings.prominence, settings.level
+        middle, rate_hz, settings.smooth_s, settings.apart_s, settings.prominence, settings.level, recording.seams
     )
-    off = signals.between(on, len(middle), round(settings.guard_s * rate_hz))
+    off = signals.between(on, len(middle), round(settings.guard_s * rate_hz), recording.seams)
     if not len(on) or not len(off):
         raise ValueError(
             f"{recording.name}: no stimulus stands out of the middle ring's moving average (see dataset.preprocessing)"
@@ -150,11 +153,12 @@ def _lowest_threshold(trace: NDArray[np.float32], on: signals.Intervals, low_sd:
 
 
 def _traces(
-    trace: NDArray[np.float32], on: signals.Intervals, peaks: NDArray[np.int64], rate_hz: float
+    trace: NDArray[np.float32], on: signals.Intervals, peaks: NDArray[np.int64], rate_hz: float, seams: Sequence[int]
 ) -> dict[str, NDArray[np.float64]]:
     """Return a stretch of the middle ring for a picture, with its stimuli and peaks counted from where it begins."""
-    begin = max(0, int(on[0, 0] - 0.5 * rate_hz))
-    shown = slice(begin, begin + round(TRACE_S * rate_hz))
+    stretch, end = signals.stretches(len(trace), seams)[np.searchsorted(seams, on[0, 0], side="right")]
+    begin = max(int(stretch), int(on[0, 0] - 0.5 * rate_hz))
+    shown = slice(begin, min(int(end), begin + round(TRACE_S * rate_hz)))
     inside = np.any((on >= shown.start) & (on < shown.stop), axis=1)
     return {
         "trace": trace[shown].astype(np.float64),

@@ -73,28 +73,30 @@ def _digest(path: str | None, reader: Any) -> Any:
     place = Path(path).expanduser()
     if place.is_dir():
         root = place.resolve()
-        return [[str(file.relative_to(root)), _digest(str(file), None)] for file in _read_of(root, reader)]
+        files, words = _read_of(root, reader)
+        return [*([str(file.relative_to(root)), _digest(str(file), None)] for file in files), *words]
     status = place.stat()
     return _file_digest(str(place), status.st_size, status.st_mtime_ns)
 
 
-def _read_of(folder: Path, reader: Any) -> list[Path]:
-    """Return the files of a folder that a reader reads, in its order.
+def _read_of(folder: Path, reader: Any) -> tuple[list[Path], list[str]]:
+    """Return the files of a folder that a reader reads, in its order, and words on how it reads them.
 
-    One of neuroexp's own that takes folders says so in the function `files` of its module. Of another one it is not known:
-    there it is all files, but for those that file browsers leave behind.
+    One of neuroexp's own that takes folders says so in the functions `files` and `means` of its module. Of another one it is
+    not known: there it is all files, but for those that file browsers leave behind.
     """
     module = str(reader).rpartition(".")[0]
     if module.startswith("neuroexp.recordings."):
         try:
-            own: list[Path] = importlib.import_module(module).files(folder)
-            return own
+            own = importlib.import_module(module)
+            return own.files(folder), own.means(folder)
         except (ImportError, AttributeError, ValueError, FileNotFoundError):  # the reader says what is wrong
             pass
     found = sorted(folder.rglob("*"))
-    return [
+    kept = [
         file for file in found if file.is_file() and file.name not in LEFT_BEHIND and not file.name.startswith("._")
     ]
+    return kept, []
 
 
 def digest_of(*arrays: NDArray[Any]) -> str:

@@ -48,6 +48,9 @@ class Recording:
     filled_channels: tuple[int, ...] = ()  # numbers of those that are made of their neighbours
     force_unit: str = ""  # `% MVC` where it is percent of the maximum voluntary contraction; empty where nobody says
     notes: tuple[str, ...] = ()  # what a user must know of how it was read, a sentence each that names the recording
+    seams: tuple[
+        int, ...
+    ] = ()  # increasing samples that do not follow on from those before them: time is missing there
 
     def __post_init__(self) -> None:
         signal = self.signal
@@ -59,6 +62,8 @@ class Recording:
             raise ValueError(f"{self.name}: the sampling rate is {self.rate_hz} Hz, it must be positive")
         if len(signal) < 2:
             raise ValueError(f"{self.name}: the signal has {len(signal)} samples, there is nothing to decode")
+        if np.any(np.diff([0, *self.seams, len(signal)]) <= 0):
+            raise ValueError(f"{self.name}: its seams do not increase within its {len(signal)} samples")
         if not _broken_allowed.get():
             self._check_channels()
         if self.grid is not None and sorted(self.grid[self.grid >= 0]) != list(range(signal.shape[1])):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,12 @@ from scipy.ndimage import uniform_filter1d
 from scipy.signal import butter, find_peaks, sosfilt, sosfiltfilt
 
 Intervals = NDArray[np.int64]  # (interval, 2): first sample, and the one after the last
+
+
+def stretches(n_samples: int, seams: Sequence[int]) -> Intervals:
+    """Return the stretches of a signal between its `seams`, the samples that do not follow on from those before them."""
+    edges = np.array([0, *(seam for seam in seams if seam < n_samples), n_samples], dtype=np.int64)
+    return np.stack([edges[:-1], edges[1:]], axis=1)
 
 
 def clip(signal: NDArray[np.float32], limit_uv: float) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
@@ -42,17 +49,23 @@ def bandpass(
     high_hz: float,
     order: int = 2,
     zero_phase: bool = True,
+    seams: Sequence[int] = (),
 ) -> NDArray[np.float32]:
     """Return the signal (time, channel) after a Butterworth band-pass along time, forwards and backwards or causal.
 
-    Raises ValueError when the band does not lie between 0 and half the sampling rate.
+    Each of its `stretches` is filtered alone. Raises ValueError when the band does not lie between 0 and half the sampling
+    rate.
     """
     sections = butterworth(rate_hz, low_hz, high_hz, order)
-    run = sosfiltfilt if zero_phase else sosfilt
     filtered = np.empty(signal.shape, dtype=np.float32)
+    parts = stretches(len(signal), seams)
 
     def channel(number: int) -> None:
-        filtered[:, number] = run(sections, signal[:, number])
+        for low, high in parts:
+            part = signal[low:high, number]
+            padding = min(6 * len(sections) + 3, len(part) - 1)  # SciPy's own, where the stretch is as long
+            run = partial(sosfiltfilt, padlen=padding) if zero_phase else sosfilt
+            filtered[low:high, number] = run(sections, part)
 
     # a channel at a time keeps the double-precision copies small; SciPy filters outside Python's lock
     with ThreadPoolExecutor(os.cpu_count()) as threads:
@@ -91,37 +104,53 @@ def channel_mean(signal: NDArray[np.float32], channels: NDArray[np.int64]) -> ND
 
 
 def activity_intervals(
-    signal: NDArray[np.float32], rate_hz: float, smooth_s: float, apart_s: float, prominence: float, level: float
+    signal: NDArray[np.float32],
+    rate_hz: float,
+    smooth_s: float,
+    apart_s: float,
+    prominence: float,
+    level: float,
+    seams: Sequence[int] = (),
 ) -> Intervals:
     """Return where the signal (time, channel) is active: around each peak of the moving average of its absolute value.
 
     The average runs over `smooth_s` and all channels. Peaks lie at least `apart_s` apart and stand out by `prominence` of
     the range between the average's 5th and 95th percentile; an interval reaches to where the average falls to `level` of
-    the way from the quiet (10th percentile) to the peak.
+    the way from the quiet (10th percentile) to the peak. The average and the intervals end at a seam; activity that one
+    cuts in its middle is two intervals.
     """
-    size = max(1, round(smooth_s * rate_hz))
-    envelope = uniform_filter1d(np.abs(signal).mean(axis=1, dtype=np.float64), size, mode="nearest")
-    low, quiet, high = np.quantile(envelope, [0.05, 0.1, 0.95])
-    peaks, _ = find_peaks(envelope, distance=max(1, apart_s * rate_hz), prominence=prominence * (high - low))
+    size, active = max(1, round(smooth_s * rate_hz)), np.abs(signal).mean(axis=1, dtype=np.float64)
+    parts = stretches(len(signal), seams)
+    average = np.concatenate([uniform_filter1d(active[start:stop], size, mode="nearest") for start, stop in parts])
+    low, quiet, high = np.quantile(average, [0.05, 0.1, 0.95])
     found: list[tuple[int, int]] = []
-    for peak in peaks:
-        below = envelope < quiet + level * (envelope[peak] - quiet)
-        before, after = np.flatnonzero(below[:peak]), np.flatnonzero(below[peak:])
-        start = int(before[-1]) + 1 if len(before) else 0
-        stop = int(peak + after[0]) if len(after) else len(envelope)
-        if found and start < found[-1][1]:
-            found[-1] = (found[-1][0], max(stop, found[-1][1]))
-        else:
-            found.append((start, stop))
+    for begin, end in parts.tolist():
+        envelope = average[begin:end]
+        cut = int(begin > 0), int(end < len(average))  # at a seam an average may be at its highest
+        padded = np.pad(envelope, cut, constant_values=low)
+        peaks, _ = find_peaks(padded, distance=max(1, apart_s * rate_hz), prominence=prominence * (high - low))
+        for peak in peaks - cut[0]:
+            below = envelope < quiet + level * (envelope[peak] - quiet)
+            before, after = np.flatnonzero(below[:peak]), np.flatnonzero(below[peak:])
+            start = begin + (int(before[-1]) + 1 if len(before) else 0)
+            stop = begin + int(peak + after[0]) if len(after) else end
+            if found and start < found[-1][1]:
+                found[-1] = (found[-1][0], max(stop, found[-1][1]))
+            else:
+                found.append((start, stop))
     return np.array(found, dtype=np.int64).reshape(-1, 2)
 
 
-def between(intervals: Intervals, n_samples: int, guard: int = 0) -> Intervals:
-    """Return the stretches outside `intervals`, each shortened by `guard` samples where it meets one."""
-    starts = np.concatenate([[0], intervals[:, 1] + guard])
-    stops = np.concatenate([intervals[:, 0] - guard, [n_samples]])
-    stretches = np.stack([starts, stops], axis=1)
-    return stretches[stretches[:, 1] > stretches[:, 0]]
+def between(intervals: Intervals, n_samples: int, guard: int = 0, seams: Sequence[int] = ()) -> Intervals:
+    """Return what lies outside `intervals`, cut at seams, and shortened by `guard` samples where it meets an interval."""
+    found = []
+    for low, high in stretches(n_samples, seams):
+        inside = intervals[(intervals[:, 0] >= low) & (intervals[:, 1] <= high)]
+        starts = np.concatenate([[low], inside[:, 1] + guard])
+        stops = np.concatenate([inside[:, 0] - guard, [high]])
+        found.append(np.stack([starts, stops], axis=1))
+    outside = np.concatenate(found)
+    return outside[outside[:, 1] > outside[:, 0]]
 
 
 def snr_db(signal: NDArray[np.float32], on: Intervals, off: Intervals) -> float:
@@ -143,15 +172,21 @@ def cap_thresholds(trace: NDArray[np.float32], low_sd: float, high_sd: float) ->
 
 
 def detect_caps(
-    trace: NDArray[np.float32], rate_hz: float, low_uv: float, high_uv: float, exclusion_ms: float
+    trace: NDArray[np.float32],
+    rate_hz: float,
+    low_uv: float,
+    high_uv: float,
+    exclusion_ms: float,
+    seams: Sequence[int] = (),
 ) -> NDArray[np.int64]:
     """Return the samples at which the absolute value of `trace` (time,) peaks between two thresholds.
 
     Of peaks within `exclusion_ms` only the highest counts, and none does when that one is above the upper threshold: an
-    artefact.
+    artefact. No peak outdoes one behind a seam.
     """
-    size = np.abs(trace)
-    peaks, _ = find_peaks(size, height=low_uv, distance=max(1, exclusion_ms * rate_hz / 1000))
+    size, apart = np.abs(trace), max(1, exclusion_ms * rate_hz / 1000)
+    parts = stretches(len(trace), seams)
+    peaks = np.concatenate([low + find_peaks(size[low:high], height=low_uv, distance=apart)[0] for low, high in parts])
     return np.asarray(peaks[size[peaks] <= high_uv])
 
 

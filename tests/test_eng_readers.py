@@ -1,6 +1,7 @@
 """Readers of nerve-cuff data: voltages come back within half a step of the converter, and mistakes get one sentence."""
 
 import dataclasses
+import re
 import shutil
 import struct
 import subprocess
@@ -45,13 +46,13 @@ def write_rhd(
     version: tuple[int, int] = (2, 0),
     others: bool = False,
     temperatures: int = 0,
-    lost: int = 0,
     start: int = 0,
+    stamps: np.ndarray | None = None,
 ) -> tuple[int, int]:
     """Write counts (time, channel) after Intan's RHD2000 data file formats; return the bytes of the header and a block.
 
-    `others` adds auxiliary, supply, board and digital channels; `lost` samples are missing in the middle,
-    `start` is the first time stamp.
+    `others` adds auxiliary, supply, board and digital channels; `start` is the first time stamp, or `stamps`
+    are all of them.
     """
     size = BLOCK if version >= (2, 0) else 60
     raw = struct.pack("<I2h", 0xC6912702, *version)
@@ -69,8 +70,7 @@ def write_rhd(
     layout += [("temperature", "<i2", temperatures)] if temperatures else []
     layout += [("analog", "<u2", size), ("digital", "<u2", size)] if others else []
     blocks = np.full(len(counts) // size, 7, np.dtype(layout))
-    blocks["time"] = np.arange(start, start + len(counts)).reshape(-1, size)
-    blocks["time"][len(blocks) // 2 :] += lost
+    blocks["time"] = (np.arange(start, start + len(counts)) if stamps is None else stamps).reshape(-1, size)
     blocks["amplifier"] = counts.reshape(len(blocks), size, -1).swapaxes(1, 2)
     path.write_bytes(raw + blocks.tobytes())
     return len(raw), blocks.itemsize
@@ -167,10 +167,14 @@ def test_time_stamps_that_run_on_decide_the_order(tmp_path):
     assert said == [
         "Rat4: the time stamps of the files of pricking decide their order, not their names: "
         "b.rhd, a.rhd, rec_10.rhd, rec_2.rhd",
-        "Rat4: pricking: 0.1 s are missing between rec_10.rhd and rec_2.rhd, by their time stamps; the two are joined there",
+        "Rat4: pricking: 0.1 s are missing between rec_10.rhd and rec_2.rhd, by their time stamps: no window, stimulus or "
+        "filter reaches across",
     ]
+    assert session.read("pricking").seams == (3 * 384,)
     rat = of_files(tmp_path / "Rat5", a=(10, 500), b=(11, 884))
-    assert not any("pricking" in note for note in intan.read(str(rat)).notes)
+    session = intan.read(str(rat))
+    assert not any("pricking" in note for note in session.notes)
+    assert session.read("pricking").seams == ()
 
 
 @pytest.mark.parametrize(
@@ -183,7 +187,9 @@ def test_where_time_starts_again_the_natural_order_of_names_decides(starts, said
     session = intan.read(str(rat))
     [note] = [note for note in session.notes if "pricking" in note]
     assert said in note
-    assert note.endswith("so their names decide their order: Rec_1.rhd, rec_1.rhd, rec_2.rhd, rec_10.rhd")
+    order = "so their names decide their order: Rec_1.rhd, rec_1.rhd, rec_2.rhd, rec_10.rhd; "
+    assert note.endswith(f"{order}no window, stimulus or filter reaches across from one to the next")
+    assert session.read("pricking").seams == (384, 768, 1152)
     np.testing.assert_allclose(session.read("pricking").signal, joined(12, 13, 11, 10), atol=0.001)
 
 
@@ -473,9 +479,62 @@ def test_wrong_number_of_channels(channels, rat):
     )
 
 
-def test_interrupted_recording(rat):
-    write_rhd(rat / "Pricking" / "Pr_1.rhd", drawn(), lost=50)
-    refused(rat, r"Pr_1\.rhd: its time stamps span 434 samples, it holds 384: the recording was interrupted")
+def runs(*parts: tuple[int, int]) -> np.ndarray:
+    """Return time stamps in runs (first, length)."""
+    return np.concatenate([np.arange(first, first + length) for first, length in parts])
+
+
+LONG = 90 * BLOCK  # samples, 0.38 s
+
+
+@pytest.mark.parametrize(
+    ("stamps", "seams", "says"),
+    [
+        (runs((0, 5000), (5050, LONG - 5000)), (5000,), "50 samples are missing at 0.167 s"),
+        (runs((700, 5000), (0, LONG - 5000)), (5000,), "its time stamps step back by 0.19 s at 0.167 s"),
+        (
+            runs((0, 5000), (5050, 3000), (8000, LONG - 8000)),
+            (5000, 8000),
+            "50 .* 0.167 s, its .* by 0.00167 s at 0.267 s",
+        ),
+        (runs((0, 5000), (5000, 1), (0, LONG - 5001)), (5001,), "its time stamps step back by 0.167 s at 0.167 s"),
+    ],
+)
+def test_a_recording_that_was_interrupted_is_used_stretch_by_stretch(stamps, seams, says, tmp_path):
+    rat, counts = write_rat(tmp_path / "Rat4"), drawn(LONG, seed=9)
+    for path in (rat / "Pricking").iterdir():
+        path.unlink()
+    write_rhd(rat / "Pricking" / "a.rhd", counts)
+    whole = intan.read(str(rat)).sha256
+    write_rhd(rat / "Pricking" / "a.rhd", counts, stamps=stamps)
+    write_rhd(rat / "Pricking" / "b.rhd", drawn(seed=10), start=int(stamps[-1]) + 1)
+    session = intan.read(str(rat))
+    [note] = [note for note in session.notes if "pricking" in note]
+    assert re.fullmatch(
+        rf"Rat4: pricking: the recording of a\.rhd was interrupted \({says}\): no window, stimulus or filter reaches across",
+        note,
+    )
+    read = session.read("pricking")
+    assert read.seams == seams  # the second file runs on
+    np.testing.assert_allclose(read.signal, microvolts(np.concatenate([counts, drawn(seed=10)])), atol=0.001)
+    assert session.sha256 != whole
+
+
+def test_time_stamps_that_hardly_ever_follow_on_are_refused(rat):
+    write_rhd(rat / "Pricking" / "Pr_1.rhd", drawn(seed=9), stamps=np.arange(0, 768, 2))
+    refused(rat, r"Pr_1\.rhd: its time stamps jump 383 times in 0\.0128 s, .*; leave this file out of the folder")
+
+
+def test_what_is_joined_at_seams_is_no_cell_of_before(tmp_path):
+    rat = of_files(tmp_path / "Rat4", a=(10, 0), b=(11, 384))
+    for name in ("Dorsiflexion", "Plantarflexion"):
+        (rat / name / f"{name[:2]}_1.rhd").unlink()
+    assert intan.means(rat) == []
+    for seed, start in ((11, 385), (11, 0)):
+        before = key(rat)
+        write_rhd(rat / "Pricking" / "b.rhd", drawn(seed=seed), start=start)
+        assert intan.means(rat) == ["seams"]
+        assert key(rat) != before
 
 
 @pytest.mark.process

@@ -151,6 +151,86 @@ def test_thresholds_that_do_not_rise():
         signals.cap_thresholds(np.ones(10, dtype=np.float32), 5, 2)
 
 
+# what time is missing from
+
+
+JOINED_AT = (41_000, 41_700, 90_000)
+
+
+def joined_signal(rat):
+    """Return a recording whose stretches have electrode offsets of their own, and how each is filtered alone."""
+    signal = rat.read("pricking").signal.copy()
+    parts = signals.stretches(len(signal), JOINED_AT)
+    for number, (low, high) in enumerate(parts):
+        signal[low:high] += np.float32(9 * number)
+    return signal, parts
+
+
+@pytest.mark.parametrize("zero_phase", [True, False])
+def test_a_filter_crosses_no_seam(zero_phase, rat):
+    signal, parts = joined_signal(rat)
+    filtered = signals.bandpass(signal[:, :2], RATE, 800, 5000, 6, zero_phase, JOINED_AT)
+    alone = [signals.bandpass(signal[low:high, :2], RATE, 800, 5000, 6, zero_phase) for low, high in parts]
+    np.testing.assert_array_equal(filtered, np.concatenate(alone))
+    assert not np.array_equal(filtered, signals.bandpass(signal[:, :2], RATE, 800, 5000, 6, zero_phase))
+
+
+@pytest.mark.parametrize("length", [1, 2, 20, 39, 40])
+def test_a_stretch_of_a_few_samples_is_filtered_too(length):
+    wave = RNG.standard_normal((3000, 1)).astype(np.float32)
+    filtered = signals.bandpass(wave, RATE, 800, 5000, 6, seams=[1000, 1000 + length])
+    assert np.isfinite(filtered).all()
+    np.testing.assert_array_equal(filtered[:1000], signals.bandpass(wave[:1000], RATE, 800, 5000, 6))
+
+
+@given(st.lists(st.integers(1, 29_999), unique=True, max_size=6).map(sorted), st.integers(0, 300))
+def test_activity_rest_and_caps_end_at_seams(seams, guard):
+    rng = np.random.default_rng(len(seams))
+    active = np.repeat(rng.random(30) < 0.3, 1000)
+    signal = (rng.standard_normal((30_000, 2)) * np.where(active, 8, 1)[:, None]).astype(np.float32)
+    parts = signals.stretches(len(signal), seams)
+    on = signals.activity_intervals(signal, 1000, 0.2, 0.5, 0.3, 0.5, seams)
+    off = signals.between(on, len(signal), guard, seams)
+    for intervals in (on, off):
+        assert (intervals[:, 0] < intervals[:, 1]).all()
+        inside = [any(low <= start and stop <= high for low, high in parts) for start, stop in intervals]
+        assert all(inside)
+    covered = np.zeros(len(signal), int)
+    for start, stop in (*on, *off):
+        covered[start:stop] += 1
+    assert covered.max() == 1
+    assert guard or covered.all()
+    found = signals.detect_caps(signal[:, 0], 1000, 5, 20, 40, seams)
+    alone = [low + signals.detect_caps(signal[low:high, 0], 1000, 5, 20, 40) for low, high in parts]
+    np.testing.assert_array_equal(found, np.concatenate(alone))
+
+
+def test_activity_that_a_seam_cuts_in_its_middle_is_found_on_both_sides():
+    signal = np.where((np.arange(9000) // 1000 == 3), 8, 1)[:, None] * RNG.standard_normal((9000, 4))
+    on = signals.activity_intervals(signal.astype(np.float32), 1000, 0.1, 0.5, 0.3, 0.5, [3500])
+    np.testing.assert_allclose(on, [[3000, 3500], [3500, 4000]], atol=80)
+    assert on[0, 1] == on[1, 0] == 3500
+
+
+def test_windows_and_rest_of_a_recording_with_seams_lie_within_its_stretches(rat, tmp_path):
+    signal, _ = joined_signal(rat)
+    made = prepare(session(signal, seams=JOINED_AT), SETTINGS, 100, RATE, str(tmp_path))
+    whole = prepare(session(signal), SETTINGS, 100, RATE, str(tmp_path / "whole"))
+    cleaned = signals.bandpass(
+        signals.clip(signal, SETTINGS.clip_uv)[0], RATE, *SETTINGS.band_hz, SETTINGS.order, seams=JOINED_AT
+    )
+    cleaned = signals.tripolar(cleaned, GRID)
+    for part in (made, made.rest):
+        first = part.first[part.label == 0]
+        place = np.searchsorted(JOINED_AT, first, side="right")
+        np.testing.assert_array_equal(place, np.searchsorted(JOINED_AT, first + 99, side="right"))
+        groups = part.stimulus[part.label == 0]
+        assert all(len(np.unique(place[groups == group])) == 1 for group in np.unique(groups))
+        np.testing.assert_array_equal(part.windows[part.label == 0], cleaned[first[:, None] + np.arange(100)])
+    assert len(made.label) > 60
+    assert made.windows.shape != whole.windows.shape or not np.array_equal(made.windows, whole.windows)
+
+
 # the whole
 
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from test_stream import CUFF, EMG, ENG, FILTERED, cut, noise
 
 from neuroexp import engines, matching, segments, signals, trained
-from neuroexp.cuff import GRID
+from neuroexp.cuff import GRID, Session
 from neuroexp.decoder import Decoder
 from neuroexp.events import Event
 from neuroexp.models.mldcnn import MLDCNN
@@ -275,6 +275,43 @@ def test_a_cuff_is_replayed_one_class_after_another(tmp_path):
         assert [int(row["sample"]) for row in rows if row["recording"] == name] == inside.tolist()
         assert counts[number].sum() == len(inside)
     assert (tmp_path / "replay.png").stat().st_size > 20_000
+
+
+def test_a_replay_crosses_no_seam_of_a_recording(tmp_path):
+    joined = (20_000, 20_060, 26_000)
+
+    def read(name):
+        rng = np.random.default_rng(len(name))
+        signal = rng.standard_normal((33_000, 56)).astype(np.float32)
+        shape = 30 * np.cos(np.arange(-12, 12) * np.pi / 7)
+        for peak in np.append(rng.integers(100, 32_000, 30), [19_970, 20_030, 20_990]):
+            signal[peak - 12 : peak + 12, GRID[3]] -= shape[:, None].astype(np.float32)
+        signal[20_000:] += 15  # the electrodes settled while nothing was recorded
+        return Recording(f"rat {name}", signal, 30_000, "", seams=joined)
+
+    rat = Session("rat", "", read)
+    spec = replace(ENG, outputs=rat.classes, preparation=CUFF | {"cap_low_uv": 6.0, "cap_high_uv": 60.0})
+    fast, heard = engines.build("eager", decoder(56, 100, 3), {}), []
+    chosen = options({"chunk": "700", "seconds": "1"}, spec)
+    engine = lambda windows: (heard.append(windows[0]), fast(windows))[1]  # noqa: E731
+    summary = replay(spec, source.session(rat, spec), chosen, engine, tmp_path / "out")
+    rows = list(csv.DictReader((tmp_path / "out" / "caps.csv").read_text().splitlines()))
+    seen = iter(heard)
+    for name in rat.classes:
+        whole = signals.clip(read(name).signal[:30_000], 40)[0]
+        whole = signals.tripolar(signals.bandpass(whole, 30_000, 800, 5000, 6, False, joined), GRID)
+        caps = signals.detect_caps(signals.channel_mean(whole, GRID[3]), 30_000, 6, 60, 3, joined)
+        low, high = signals.stretches(len(whole), joined)[np.searchsorted(joined, caps, side="right")].T
+        inside = caps[(caps - 50 >= low) & (caps + 50 <= high)]
+        assert 5 < len(inside) < len(caps)
+        assert [int(row["sample"]) for row in rows if row["recording"] == name] == inside.tolist()
+        for _ in range(pace.WARM_UP):
+            next(seen)
+        for cap in inside:
+            np.testing.assert_array_equal(next(seen), whole[cap - 50 : cap + 50].T)
+        health = summary["health"][name]
+        assert (health["gaps"], health["missing_samples"]) == (3, 0)
+        assert "time is missing from the recording at 0.667 s" in health["notes"]
 
 
 def test_a_run_of_a_cuff_is_scored_on_its_test_part_and_on_the_whole(neuroexp, tmp_path, monkeypatch, capsys):

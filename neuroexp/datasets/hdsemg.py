@@ -48,6 +48,9 @@ def hdsemg(
             f"{name}: sampled at {recording.rate_hz:g} Hz, but dataset.rate_hz is {rate_hz:g}; "
             f"set dataset.rate_hz={recording.rate_hz:g} to count window and step in its samples"
         )
+    if recording.seams:
+        at_s = recording.seams[0] / rate_hz
+        raise ValueError(f"{name}: time is missing at {at_s:.3f} s; dataset=hdsemg takes recordings in one piece")
     silent = [place for place, train in enumerate(recording.spike_trains) if not len(train)]
     if silent:
         raise ValueError(recording.without_units(silent, ("has no discharge", "have no discharge")))

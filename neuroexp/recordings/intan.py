@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from neuroexp.cuff import CLASSES, CONTACTS, GRID, RINGS, Session
 from neuroexp.foreign import LONGEST_NAME, physical_bytes
 from neuroexp.recording import Recording
 from neuroexp.recordings.rhd import File, open_file
-from neuroexp.recordings.rhd_order import check_once, ordered
+from neuroexp.recordings.rhd_order import check_once, ordered, runs_on, seams
 from neuroexp.shown import plain
 
 CHANNELS = RINGS * CONTACTS
@@ -27,9 +28,10 @@ UNUSED = 8  # inputs at the end of a file of 64: two chips of 32, of which the c
 def read(path: str | None, rate_hz: float = 30000, fill_channels: Sequence[int] = (), missing: str = "") -> Session:
     """Read a rat's folder with the folders Dorsiflexion, Plantarflexion and Pricking; their files join in order of time.
 
-    Headers and digests are read now, voltages when a class is asked for. A channel in `fill_channels` (numbered from 1)
-    becomes the mean of the nearest contacts to either side, around its ring, that are not filled themselves. `missing` is
-    what to advise without a folder. Raises FileNotFoundError or ValueError, each with one sentence that names the file.
+    Headers and digests are read now, voltages when a class is asked for. Where the time stamps of the files, or of one
+    file, do not run on, the recording has a seam. A channel in `fill_channels` (numbered from 1) becomes the mean of the
+    nearest contacts to either side, around its ring, that are not filled themselves. `missing` is what to advise without a
+    folder. Raises FileNotFoundError or ValueError, each with one sentence that names the file.
     """
     folder = _folder(path, missing)
     name, fills = plain(folder.name), _fills(fill_channels)
@@ -38,11 +40,13 @@ def read(path: str | None, rate_hz: float = 30000, fill_channels: Sequence[int] 
         _check(files, rate_hz)
     _check_memory(folder, classes)
     check_once(classes, name)
-    notes = []
+    notes, breaks = [], {}
     for which, files in classes.items():
-        classes[which], said = ordered(files, which)
-        notes += [f"{name}: {sentence}" for sentence in said]
-    sha256 = _digest_all(folder, [file.path for files in classes.values() for file in files], fills)
+        in_order, said = ordered(files, which)
+        classes[which] = in_order
+        breaks[which], interrupted = seams(in_order, which)
+        notes += [f"{name}: {sentence}" for sentence in (*said, *interrupted)]
+    sha256 = _digest_all(folder, [file.path for files in classes.values() for file in files], fills, breaks)
 
     def voltages(which: str) -> Recording:
         stops = np.cumsum([file.n_samples for file in classes[which]])
@@ -59,6 +63,7 @@ def read(path: str | None, rate_hz: float = 30000, fill_channels: Sequence[int] 
             grid=GRID,
             remedy="replace {} by neighbours with recording.fill_channels",
             filled_channels=tuple(fill_channels),
+            seams=breaks[which],
         )
 
     return Session(name=name, sha256=sha256, read=voltages, notes=tuple(notes))
@@ -69,11 +74,17 @@ def files(folder: Path) -> list[Path]:
 
     Raises FileNotFoundError or ValueError where it would.
     """
-    found = []
-    for which in CLASSES:
-        in_order, _ = ordered([open_file(file) for file in _files(folder, which)], which)
-        found += [file.path for file in in_order]
-    return found
+    return [file.path for files in _in_order(folder) for file in files]
+
+
+def means(folder: Path) -> list[str]:
+    """Return what tells how `read` reads a rat's folder apart from how earlier versions did: filters cross no seam now."""
+    joins = [pair for files in _in_order(folder) for pair in pairwise(files)]
+    return [] if all(runs_on(*pair) for pair in joins) else ["seams"]
+
+
+def _in_order(folder: Path) -> list[list[File]]:
+    return [ordered([open_file(file) for file in _files(folder, which)], which)[0] for which in CLASSES]
 
 
 def _fills(numbers: Sequence[int]) -> dict[int, tuple[int, int]]:
@@ -181,9 +192,16 @@ def _check(files: list[File], rate_hz: float) -> None:
         )
 
 
-def _digest_all(folder: Path, files: list[Path], fills: dict[int, tuple[int, int]]) -> str:
-    """Return the digest of all names and contents. Filled channels count: what is prepared from them is another matter."""
+def _digest_all(
+    folder: Path, files: list[Path], fills: dict[int, tuple[int, int]], breaks: Mapping[str, Sequence[int]]
+) -> str:
+    """Return the digest of all names and contents.
+
+    Filled channels and seams count: what is prepared from them is another matter.
+    """
     total = hashlib.sha256(f"{fills}\n".encode() if fills else b"")
+    if any(breaks.values()):
+        total.update(f"{dict(breaks)}\n".encode())
     bar = tqdm(files, f"checking {plain(folder.name)}", unit="file", leave=False, disable=not sys.stderr.isatty())
     for file in bar:
         status = file.stat()

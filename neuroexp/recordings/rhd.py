@@ -22,6 +22,7 @@ RATES_HZ = (1.0, 1e6)
 READS = "recording=intan reads .rhd files as Intan's own software writes them"
 BLOCKS = 64  # converted at once, small enough for the processor's cache
 MARKING = 8  # channels, spread over the cuff, by which samples are told apart
+SHORTEST_S = 0.1  # mean stretch between jumps of the time stamps in a file that is of use
 MARKED = 16  # one sample in so many is remembered, chosen by what it holds, so that a copy has the same ones
 
 
@@ -38,6 +39,7 @@ class File:
     n_blocks: int
     n_samples: int
     first: int  # time stamp
+    last: int
 
     def blocks(self, first: int, count: int) -> NDArray[Any]:
         """Return `count` blocks; only they are in memory, which a map of the file would not promise."""
@@ -54,12 +56,28 @@ class File:
     @property
     def end(self) -> int:
         """The time stamp that would follow its last one."""
-        return self.first + self.n_samples
+        return self.last + 1
 
     def marks(self) -> NDArray[np.uint64]:
         """Return what tells some of its samples apart, each once and in order; a copy of a sample has the same mark."""
+        return self._scan()[0]
+
+    def seams(self) -> list[tuple[int, int]]:
+        """Return the samples whose time stamp does not follow on from the one before, each with how many are left out.
+
+        The number is negative where time stamps step back. Raises ValueError when hardly any follow on.
+        """
+        _, places, steps = self._scan()
+        if len(places) * SHORTEST_S * self.rate_hz > self.n_samples:
+            raise ValueError(
+                f"{self.name}: its time stamps jump {len(places)} times in {self.n_samples / self.rate_hz:.3g} s, so that "
+                "nothing follows on in it; leave this file out of the folder"
+            )
+        return list(zip(places.tolist(), steps.tolist(), strict=True))
+
+    def _scan(self) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64]]:
         status = self.path.stat()
-        return _marks(str(self.path), status.st_size, status.st_mtime_ns)
+        return _scanned(str(self.path), status.st_size, status.st_mtime_ns)
 
     def voltages(self, signal: NDArray[np.float32]) -> None:
         """Write as many channels as it has into `signal` (time, channel), microvolts."""
@@ -103,15 +121,10 @@ def _opened(path: Path, size: int, changed_ns: int) -> File:
         )
     if not n_blocks:
         raise ValueError(f"{name} holds no voltages, only a header (Intan's .dat files are not read here)")
-    opened = File(path, name, rate_hz, channels, start, block, n_blocks, n_blocks * block_samples, 0)
+    opened = File(path, name, rate_hz, channels, start, block, n_blocks, n_blocks * block_samples, 0, 0)
     first = int(opened.blocks(0, 1)["timestamp"][0, 0])
     last = int(opened.blocks(n_blocks - 1, 1)["timestamp"][0, -1])
-    if last - first + 1 != opened.n_samples:
-        raise ValueError(
-            f"{name}: its time stamps span {last - first + 1} samples, it holds {opened.n_samples}: the recording was "
-            "interrupted; leave this file out of the folder"
-        )
-    return replace(opened, first=first)
+    return replace(opened, first=first, last=last)
 
 
 def _header(head: bytes) -> tuple[float, list[str], int, np.dtype[Any], int] | None:
@@ -139,17 +152,22 @@ def _header(head: bytes) -> tuple[float, list[str], int, np.dtype[Any], int] | N
 
 
 @cache
-def _marks(path: str, size: int, changed_ns: int) -> NDArray[np.uint64]:
+def _scanned(path: str, size: int, changed_ns: int) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return the marks of a file, where its time stamps jump, and by how many samples more than one."""
     file = open_file(Path(path))
     names = file.channels[:: max(1, len(file.channels) // MARKING)]
     weights = np.random.default_rng(0).integers(1, 1 << 63, len(names), dtype=np.uint64) | np.uint64(1)
-    found = []
+    found, stamps, jumps = [], np.array([file.first - 1]), []
     for first in range(0, file.n_blocks, BLOCKS):
         blocks = file.blocks(first, min(BLOCKS, file.n_blocks - first))
+        stamps = np.concatenate([stamps[-1:], blocks["timestamp"].ravel().astype(np.int64)])
+        jumped = np.flatnonzero(np.diff(stamps) != 1)
+        jumps.append((first * (file.n_samples // file.n_blocks) + jumped, np.diff(stamps)[jumped] - 1))
         mark = np.zeros(blocks["timestamp"].size, np.uint64)
         for name, weight in zip(names, weights, strict=True):
             mark += blocks[name].ravel().astype(np.uint64) * weight
         mark ^= mark >> np.uint64(33)
         mark *= weights[0]  # spreads what neighbouring values have in common
         found.append(mark[(mark >> np.uint64(40)) % np.uint64(MARKED) == 0])
-    return np.unique(np.concatenate(found))
+    places, steps = (np.concatenate(part) for part in zip(*jumps, strict=True))
+    return np.unique(np.concatenate(found)), places, steps

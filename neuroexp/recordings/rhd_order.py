@@ -13,6 +13,8 @@ from neuroexp.shown import plain
 
 TWICE = 3  # marks in common that no two recordings have by chance
 MOST_NAMED = 12
+MOST_TOLD = 3  # seams inside a file
+SEAM = "no window, stimulus or filter reaches across"
 
 
 def ordered(files: Sequence[File], which: str) -> tuple[list[File], list[str]]:
@@ -28,7 +30,8 @@ def ordered(files: Sequence[File], which: str) -> tuple[list[File], list[str]]:
     if any(after.first < before.end for before, after in pairwise(stamped)):
         alike = len({file.first for file in files}) == 1
         said = "each start at the same time stamp" if alike else "have time stamps that overlap"
-        return named, [f"the files of {which} {said}, so their names decide their order: {_listed(named)}"]
+        order = f"the files of {which} {said}, so their names decide their order: {_listed(named)}"
+        return named, [f"{order}; {SEAM} from one to the next"]
     notes = []
     if stamped != named:
         notes.append(f"the time stamps of the files of {which} decide their order, not their names: {_listed(stamped)}")
@@ -36,10 +39,37 @@ def ordered(files: Sequence[File], which: str) -> tuple[list[File], list[str]]:
         if after.first > before.end:
             hole_s = (after.first - before.end) / before.rate_hz
             notes.append(
-                f"{which}: {hole_s:.3g} s are missing between {_name(before)} and {_name(after)}, by their time stamps; the "
-                "two are joined there"
+                f"{which}: {hole_s:.3g} s are missing between {_name(before)} and {_name(after)}, by their time stamps: {SEAM}"
             )
     return stamped, notes
+
+
+def seams(files: Sequence[File], which: str) -> tuple[tuple[int, ...], list[str]]:
+    """Return the samples of files, joined in this order, that do not follow on, and sentences on those inside a file."""
+    found, notes, begin = [], [], 0
+    for number, file in enumerate(files):
+        if number and not runs_on(files[number - 1], file):
+            found.append(begin)
+        inside = file.seams()
+        found += [begin + place for place, _ in inside]
+        if inside:
+            more = f" and {len(inside) - MOST_TOLD} more" if len(inside) > MOST_TOLD else ""
+            told = ", ".join(_told(place, step, file.rate_hz) for place, step in inside[:MOST_TOLD])
+            notes.append(f"{which}: the recording of {_name(file)} was interrupted ({told}{more}): {SEAM}")
+        begin += file.n_samples
+    return tuple(found), notes
+
+
+def runs_on(before: File, after: File) -> bool:
+    """Return whether a file begins where another ends, by their time stamps."""
+    return after.first == before.end
+
+
+def _told(place: int, step: int, rate_hz: float) -> str:
+    at = f"at {place / rate_hz:.3g} s"
+    if step > 0:
+        return f"{step} samples are missing {at}"
+    return f"its time stamps step back by {-step / rate_hz:.3g} s {at}"
 
 
 def check_once(classes: Mapping[str, Sequence[File]], name: str) -> None:

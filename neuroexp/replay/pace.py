@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from neuroexp.decoder import Spec
 from neuroexp.engines import Predict
 from neuroexp.events import Classes, Discharges, Event
 from neuroexp.replay.stream import Stream, Window
+from neuroexp.signals import stretches
 
 BEHIND = 20  # deadlines by which a decision may be late before its window is dropped, so that a replay catches up
 WARM_UP = 5  # predictions before the first chunk, which pay for what a process does once
@@ -115,17 +116,26 @@ class Decoding:
 
 
 def chunks(
-    signal: NDArray[np.float32], size: int, rate_hz: float, real_time: bool
+    signal: NDArray[np.float32],
+    size: int,
+    rate_hz: float,
+    real_time: bool,
+    seams: Sequence[int] = (),
+    part: Callable[[int], None] = lambda seam: None,
 ) -> Iterator[tuple[NDArray[np.float32], int, float | None]]:
     """Yield a signal (time, channel) in chunks: samples, number of the first, and when it arrived by the clock.
 
-    In real time a chunk is there when its last sample would be, whether or not anyone is ready for it.
+    In real time a chunk is there when its last sample would be, whether or not anyone is ready for it. A chunk ends at a
+    seam of the signal, and `part` hears of it before the next one comes.
     """
     began = time.perf_counter()
-    for first in range(0, len(signal), size):
-        chunk = signal[first : first + size]
-        due = None
-        if real_time:
-            due = began + (first + len(chunk)) / rate_hz
-            time.sleep(max(0.0, due - time.perf_counter()))
-        yield chunk, first, due
+    for low, high in stretches(len(signal), seams).tolist():
+        if low:
+            part(low)
+        for first in range(low, high, size):
+            chunk = signal[first : min(first + size, high)]
+            due = None
+            if real_time:
+                due = began + (first + len(chunk)) / rate_hz
+                time.sleep(max(0.0, due - time.perf_counter()))
+            yield chunk, first, due

@@ -12,6 +12,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -103,10 +104,10 @@ class _Known:
         if self.say is not None:
             self.say(sentence)
 
-    def part(self, sentence: str) -> None:
+    def part(self, sentence: str, anew: bool = False) -> None:
         """Have the stream go on behind a seam."""
         if self.stream is not None:
-            self.stream.part(sentence)
+            self.stream.part(sentence, anew)
 
 
 def replay(spec: Spec, source: Source | None, chosen: Options, engine: Predict, place: Path) -> dict[str, Any]:
@@ -204,7 +205,14 @@ def _pieces(spec: Spec, source: Source | None, chosen: Options, known: _Known) -
         if source.tested is not None:
             known.tested[name] = source.tested[begin : begin + len(signal)]
         begin += len(recording.signal)
-        yield name, chunks(signal, chosen.chunk, spec.rate_hz, chosen.real_time)
+        yield (
+            name,
+            chunks(signal, chosen.chunk, spec.rate_hz, chosen.real_time, recording.seams, partial(_seam, spec, known)),
+        )
+
+
+def _seam(spec: Spec, known: _Known, sample: int) -> None:
+    known.part(f"time is missing from the recording at {sample / spec.rate_hz:.3f} s", anew=True)
 
 
 def _finish(

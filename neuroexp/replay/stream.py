@@ -119,6 +119,11 @@ class Filter:
             self.sections = signals.butterworth(rate_hz, low_hz, high_hz, preparation["order"])
             self.state = np.zeros((len(self.sections), 2, n_channels))
 
+    def restart(self) -> None:
+        """Forget what was before."""
+        if self.sections is not None:
+            self.state = np.zeros_like(self.state)
+
     def __call__(self, chunk: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the next samples (time, channel), at least one, after the filter."""
         if self.clip_uv is not None:
@@ -167,8 +172,9 @@ class Stream:
     """Chunks of a recording in, windows out, the same ones however the recording is cut into chunks.
 
     A window comes as soon as its last sample is there (HD-sEMG) or its CAP is certain (ENG, see `cuts.Caps`). After a gap the
-    filter goes on as if nothing were missing: a restart would ring longer with the signal's offset than the splice does.
-    Windows that touch a gap are left out and counted in `health`.
+    filter goes on as if nothing were missing: a restart would ring longer with the signal's offset than the splice does. At a
+    seam of a recording it starts anew, as it did where the recording was prepared. Windows that touch a gap are left out
+    and counted in `health`.
     """
 
     def __init__(self, spec: Spec):
@@ -181,7 +187,7 @@ class Stream:
         prepared = spec.preparation
         self.spec, self.health = spec, Health()
         self.position: int | None = None  # the next sample
-        self.seam = ""
+        self.seam, self.anew = "", False
         self.channels = Channels(spec.n_channels, spec.rate_hz, self.health)
         self.filter = Filter(spec.n_channels, spec.rate_hz, prepared, cuff)
         self.buffer = Buffer(spec.n_channels)
@@ -224,10 +230,13 @@ class Stream:
             yield from self._windows(self.cut.extend(block))
             self.buffer.forget(self.cut.needed)
 
-    def part(self, why: str) -> None:
-        """Say why the samples to come do not follow those before them, whatever their number: a gap of unknown length."""
+    def part(self, why: str, anew: bool = False) -> None:
+        """Say why the samples to come do not follow those before them, whatever their number: a gap of unknown length.
+
+        With `anew` the filter forgets those before.
+        """
         if self.position is not None:
-            self.seam = why
+            self.seam, self.anew = why, anew
 
     def flush(self) -> Iterator[Window]:
         """Yield what the end of the stream decides: CAPs that no higher one can follow any more."""
@@ -245,7 +254,9 @@ class Stream:
         self.health.gap(
             self.seam or f"{gap} samples are missing at {at_s:.2f} s ({1000 * gap / self.spec.rate_hz:.1f} ms)"
         )
-        self.seam = ""
+        if self.anew:
+            self.filter.restart()
+        self.seam, self.anew = "", False
         self.health.missing_samples += gap
         self.position += gap
         self.channels.changed += gap
