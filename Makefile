@@ -1,12 +1,13 @@
 # Each target does all the set-up that it needs: a virtual environment in .venv with the tested versions.
 PYTHON ?= python3
 RUN := .venv/bin/python
+INSTALL := $(RUN) -m pip install -qq --disable-pip-version-check
 
 .PHONY: setup run paper test quick check bench clean
 
 setup: .venv/ready
 
-run: .venv/ready
+run: .venv/runs
 	$(RUN) -m neuroexp -m window=20,60 step=10,50
 
 # Every table and figure, narrowed for two cores; take a setting away for more of the grid. A sweep that fails leaves its
@@ -14,7 +15,7 @@ run: .venv/ready
 SHORT := trainer.max_epochs=8 optimizer.lr=1e-3
 FAST := $(SHORT) fold=0 trainer.precision=bf16-mixed
 GRID := experiment=mldrsnet/window_step recording.mvc=10,30,50 recording.duration_s=10 dataset.batch_size=16 $(FAST)
-paper: .venv/ready
+paper: .venv/runs
 	-$(RUN) -m neuroexp $(GRID) model=mldcnn,mtdcnn window=20,140 step=10,50
 	-$(RUN) -m neuroexp $(GRID) model=mldrsnet window=20 step=10,50
 	-$(RUN) -m neuroexp experiment=mobilescapenet/model_comparison model=mobilescapenet,engnet $(FAST)
@@ -44,12 +45,20 @@ check: .venv/ready
 bench: .venv/ready
 	$(RUN) -m benchmarks
 
-# torch first and alone: a looser request by another package could bring a second, larger build
-.venv/ready: pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
-	$(RUN) -m pip install -qq --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
-	$(RUN) -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	touch $@
+# What trainings need. torch first and alone: a looser request by another package could bring a second, larger build.
+.venv/runs: pyproject.toml constraints.txt
+	@echo "Setting up .venv, once. 1 of 2: PyTorch (SIZE_TORCH MB to download for processors, gigabytes with CUDA)"
+	@$(PYTHON) -m venv .venv
+	@$(INSTALL) "$$(grep '^torch==' constraints.txt)"
+	@echo "2 of 2: what else neuroexp runs on (SIZE_BASE MB to download)"
+	@$(INSTALL) -c constraints.txt -e .
+	@touch $@
+
+# The extras of every launcher, reader and engine, and the tools that check this code.
+.venv/ready: .venv/runs
+	@echo "Adding every extra and the tools for development to .venv, once (SIZE_DEV MB to download)"
+	@$(INSTALL) -c constraints.txt -e '.[dev]'
+	@touch $@
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis

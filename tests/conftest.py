@@ -189,7 +189,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Let no test start Python where only those are wanted that start no process."""
-    if "not process" not in config.option.markexpr:
+    starts_workers = bool(getattr(config.option, "numprocesses", None)) and not hasattr(config, "workerinput")
+    if "not process" not in config.option.markexpr or starts_workers:
         return
 
     def refuse(event: str, words: tuple) -> None:
