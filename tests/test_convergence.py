@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 
 import pandas as pd
+import pytest
+import torch
 from conftest import SMALL, Outcome
 from hypothesis import given
 from hypothesis import strategies as st
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import EarlyStopping
+from torch import nn
+from torch.utils.data import DataLoader
 
 from experiments import converged
 from experiments.artefact import Artefact
 from experiments.cells import Source
 from experiments.pictures import figure
 from experiments.protocol import overview, rats
+from neuroexp import training
 from neuroexp.convergence import CONVERGED, known
 from neuroexp.convergence import converged as has_converged
 from neuroexp.remarks import remarks
@@ -41,6 +49,9 @@ def test_a_lowest_loss_in_the_last_tenth_says_that_it_still_fell(epochs: int, da
 def test_what_cannot_be_known_is_not_claimed() -> None:
     assert math.isnan(has_converged([{"epoch": 0, "train/loss": 1.0}], stopped=False))
     assert has_converged([{"epoch": 0}, *history(1.0, math.nan, 0.5, 0.6)], stopped=False) == 1
+    assert has_converged(history(1.0, 0.5, 0.3, math.nan), stopped=False) == 0  # it broke while it fell
+    assert has_converged(history(0.3, 0.5, math.inf, math.nan), stopped=False) == 1
+    assert has_converged(history(1.0), stopped=False) == 0
     other = {"max_epochs": 10, "callbacks": {"best": {"monitor": "val/f1"}}}
     assert known({"time/epochs": 10, "selected/epoch": 3}, other) == {}
     assert known({"time/epochs": 7, "selected/epoch": 7}, other) == {CONVERGED: 1}  # stopped early
@@ -98,6 +109,43 @@ def test_a_launch_marks_what_had_not_converged(several: Callable[[list[tuple[str
     assert "†" not in stopped.out
     assert stopped.results()[0]["scores"][CONVERGED] == 1
     assert stopped.results()[0]["scores"]["time/epochs"] < 80
+
+
+class Falling(LightningModule):
+    """One weight, whose validation loss is what a test says."""
+
+    def __init__(self, losses: Sequence[float]) -> None:
+        super().__init__()
+        self.weight, self.losses = nn.Parameter(torch.zeros(1)), losses
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+    def training_step(self, batch: torch.Tensor) -> torch.Tensor:
+        return (self.weight * batch).sum()
+
+    def validation_step(self, batch: torch.Tensor) -> None:
+        self.log("val/loss", self.losses[self.current_epoch])
+
+
+@pytest.mark.parametrize(
+    ("losses", "patient"),
+    [
+        ((1.0, 0.5, 0.6, 0.7, 0.2), True),
+        ((1.0, 0.5, 0.3, math.nan, 0.2), False),  # early stopping ends this one too
+        ((1.0, 0.5, 0.3, 0.2, 0.1), False),
+    ],
+)
+def test_early_stopping_converges_where_it_ran_out_of_patience_alone(losses: tuple[float, ...], patient: bool) -> None:
+    data = DataLoader(torch.ones(2, 1))
+    trainer = Trainer(
+        max_epochs=5, accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
+        enable_checkpointing=False, num_sanity_val_steps=0, callbacks=[EarlyStopping("val/loss", patience=2)],
+    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about few workers and few batches
+        trainer.fit(Falling(losses), data, data)
+    assert training._ran_out_of_patience(trainer) == patient
 
 
 def test_a_decoder_that_finds_nothing_is_told() -> None:
