@@ -16,7 +16,8 @@ UNIT = (
     "Unit of all tests: the subject, mean over its folds and seeds, and over intensities where all are tested together. p "
     "values are exact. p_post_hoc: Wilcoxon-Nemenyi-McDonald-Thompson as in the paper; p_holm: Wilcoxon's signed rank test "
     "after Holm; both are blank where no result could be significant. effect: rank-biserial correlation. low, high: 95 % "
-    f"studentised bootstrap interval of the mean difference over subjects, {statistics.NO_INTERVAL}."
+    f"studentised bootstrap interval of the mean difference over subjects (Student's where many are equal), "
+    f"{statistics.NO_INTERVAL}."
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -58,10 +58,19 @@ def _settled(runs: pd.DataFrame) -> bool:
 
 
 def _marked(table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """Return a table with the counts of the runs behind each row, before its note."""
+    """Return a table with the counts of the runs behind each row, before its note; one that has them stays as it is."""
+    if COLUMN in table:
+        return table
     own = [name for name in VALUES if name in table]
     rows = table.to_dict("records")
-    words = ["" if own and all(pd.isna(row[name]) for name in own) else count(behind(row, runs)) for row in rows]
+    return counted(
+        table, [runs[:0] if own and all(pd.isna(row[name]) for name in own) else behind(row, runs) for row in rows]
+    )
+
+
+def counted(table: pd.DataFrame, groups: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Return a table with how many of its runs had not converged in each row, before its note; without, when all had."""
+    words = [count(runs) for runs in groups]
     if not any(words):
         return table
     marked = table.copy()

@@ -174,18 +174,27 @@ def critical_difference(title: str, comparison: Comparison, n: int, simulated: b
         axes.plot(rank, top, "o", color=shade, ms=5, clip_on=False, zorder=5)
         text = f"{name(level)} {rank:.2f}"
         axes.text(edge, depth + 0.05, text, ha="left" if left else "right", va="bottom")
-    joined = [
-        (low, high)
-        for i, low in enumerate(ranks)
-        if (high := max(rank for rank in ranks if rank - low <= comparison.critical_difference)) > low
-        and not any(earlier + comparison.critical_difference >= high for earlier in ranks.iloc[:i])
-    ]
-    for level, (low, high) in enumerate(joined):
+    for level, (low, high) in enumerate(joined(comparison)):
         axes.plot([low - 0.03, high + 0.03], [0.8 - 0.28 * level] * 2, color="black", lw=3.5, solid_capstyle="butt")
     reach = comparison.critical_difference
     label = f"critical difference {reach:.2f} (α = 0.05); joined networks cannot be told apart"
     axes.text((k + 1) / 2, axes.get_ylim()[0], label, ha="center", va="bottom", fontsize=8, color="#444444")
     return drawn
+
+
+def joined(comparison: Comparison) -> list[tuple[float, float]]:
+    """Return the lowest and the highest mean rank of each group of networks that the post hoc test cannot tell apart.
+
+    Mean ranks that differ by the critical difference itself are told apart, as those beyond it are.
+    """
+    ranks = comparison.ranks.sort_values()
+    reach = comparison.critical_difference - 1e-9
+    return [
+        (low, high)
+        for i, low in enumerate(ranks)
+        if (high := max(rank for rank in ranks if rank - low < reach)) > low
+        and not any(high - earlier < reach for earlier in ranks.iloc[:i])
+    ]
 
 
 def heat(

@@ -22,6 +22,7 @@ from experiments import ranks
 ALPHA = 0.05
 FEWEST = 5  # subjects from which on an interval covers what it says
 NO_INTERVAL = f"none below n={FEWEST}"
+DIGITS = 12  # of a score, beyond which it is what rounding leaves: scores that differ there alone are tied
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ def compare(scores: pd.DataFrame, seed: int = 0) -> Comparison:
     (see `interval`). Raises ValueError for gaps, and for fewer than three subjects.
     """
     values = paired(scores)
+    digits = DIGITS - math.ceil(math.log10(max(np.abs(values).max(), 1e-6)))
+    values = np.round(values, digits)  # means of the same folds in another order are the same
     n, k = values.shape
     if n < 3:
         raise ValueError(
@@ -67,7 +70,7 @@ def compare(scores: pd.DataFrame, seed: int = 0) -> Comparison:
     tests = _smallest(n, k)
     pairs = []
     for first, second in itertools.combinations(range(k), 2):
-        difference = values[:, first] - values[:, second]
+        difference = np.round(values[:, first] - values[:, second], digits)
         low, high = interval(difference, seed)
         apart = abs(mean_ranks[first] - mean_ranks[second])
         pairs.append(
@@ -165,8 +168,10 @@ def rank_biserial(difference: NDArray[np.float64]) -> float:
 def interval(values: NDArray[np.float64], seed: int = 0, level: float = 0.95) -> tuple[float, float]:
     """Return the studentised bootstrap interval of the mean over subjects, of 10,000 resamples; NaN below five subjects.
 
-    Percentiles of resampled means cover 74 % at three subjects and BCa 84 % at five, where this one covers 95 % (92 % where
-    scores are as skewed as an exponential).
+    Percentiles of resampled means cover 74 % at three subjects and BCa 84 % at five, where this one covers 95 % (93 % where
+    scores are as skewed as an exponential). Where so many scores are equal (counts of units, say) that resamples of one
+    value alone reach into the tails, it is Student's: of such scores the bootstrap covers 48 to 83 % at five subjects,
+    Student's 90 to 95 %.
     """
     n = len(values)
     if n < FEWEST:
@@ -175,8 +180,10 @@ def interval(values: NDArray[np.float64], seed: int = 0, level: float = 0.95) ->
     resampled = np.random.default_rng(seed).choice(values, (10_000, n))
     errors = resampled.std(axis=1, ddof=1) / math.sqrt(n)
     varied = errors > 1e-12 * max(abs(mean), 1e-300)  # n times the same value says nothing of the spread
-    if not varied.any():
-        return mean, mean
+    tail = (1 - level) / 2
+    if 1 - varied.mean() > tail:
+        reach = float(stats.t.ppf(1 - tail, n - 1)) * error
+        return mean - reach, mean + reach
     t = (resampled[varied].mean(axis=1) - mean) / errors[varied]
-    low, high = np.quantile(t, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(t, [tail, 1 - tail])
     return float(mean - high * error), float(mean - low * error)

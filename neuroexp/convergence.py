@@ -15,7 +15,8 @@ LOSS = "val/loss"
 def converged(history: Sequence[Mapping[str, float]], stopped: bool) -> float:
     """Return 1 or 0 for the epochs of a training, a row of scores each; NaN when no loss was ever measured.
 
-    `stopped`: early stopping ended it.
+    `stopped`: early stopping ended it for want of progress. Epochs behind the last whose loss is a number do not count: a
+    training that breaks while its loss falls had not converged.
     """
     if stopped:
         return 1.0
@@ -23,7 +24,7 @@ def converged(history: Sequence[Mapping[str, float]], stopped: bool) -> float:
     known = [number for number, loss in enumerate(losses) if math.isfinite(loss)]
     if not known:
         return math.nan
-    return _before_the_last(min(known, key=losses.__getitem__) + 1, len(losses))
+    return _before_the_last(min(known, key=losses.__getitem__) + 1, known[-1] + 1)
 
 
 def recorded(scores: Mapping[str, float], max_epochs: float | None, monitor: str) -> float:

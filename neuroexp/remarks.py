@@ -17,13 +17,15 @@ def remarks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         for sentence in _of(row["scores"]):
             about.setdefault(sentence, []).append(row["name"])
     said = [f"{_names(names)}: {sentence}" for sentence, names in about.items()]
-    outside = {row["name"]: row["scores"].get("data/positives_outside_window", 0) for row in rows}
-    names = [row["name"] for row in rows if outside[row["name"]] > SHARE]
-    if names:
-        shares = {f"{outside[name]:.0%}" for name in names}
+    unseen: dict[tuple[str, str], dict[str, float]] = {}  # what no decoder sees and why -> run -> share
+    for row in rows:
+        share, what, why = _unseen(row["scores"])
+        if share > SHARE:
+            unseen.setdefault((what, why), {})[row["name"]] = share
+    for (what, why), shares in unseen.items():
+        several = "up to " * (len({f"{share:.0%}" for share in shares.values()}) > 1)
         said.append(
-            f"{_names(names)}: {'up to ' * (len(shares) > 1)}{max(outside.values()):.0%} of the positives lie outside their "
-            "window, where no decoder sees them: the step is longer than the window"
+            f"{_names([*shares])}: {several}{max(shares.values()):.0%} of the {what}, where no decoder sees them: {why}"
         )
     marked = sum(bool(convergence.mark(row["scores"])) for row in rows)
     if marked:
@@ -55,6 +57,22 @@ def _of(scores: Mapping[str, float]) -> list[str]:
             "finds more"
         )
     return said
+
+
+def _unseen(scores: Mapping[str, float]) -> tuple[float, str, str]:
+    """Return which share of the positives, or else of the discharges, no decoder can see, and why."""
+    positives, between = (
+        scores.get(f"data/{name}") for name in ("positives_outside_window", "discharges_in_no_window")
+    )
+    longer = "the step is longer than the window"
+    if positives is None or positives <= SHARE:  # with label=window all positives are seen, but not all discharges
+        return between or 0, "discharges lie in no window", longer
+    reaches = between is not None and between <= SHARE
+    return (
+        positives,
+        "positives lie outside their window",
+        "label.tolerance is wider than the window" if reaches else longer,
+    )
 
 
 def _names(names: Sequence[str]) -> str:

@@ -71,8 +71,8 @@ def f1_chance(rate: Tensor, predicted_rate: Tensor) -> Tensor:
 
 
 def mean_and_spread(values: Tensor) -> tuple[float, float]:
-    """Return mean and standard deviation (ddof 1; 0 for one value) over the units that are not NaN; NaN for none."""
+    """Return mean and standard deviation (ddof 1; NaN for one value) over the units that are not NaN; NaN for none."""
     values = values[~values.isnan()]
     if not len(values):
         return nan, nan
-    return float(values.mean()), float(values.std()) if len(values) > 1 else 0.0
+    return float(values.mean()), float(values.std()) if len(values) > 1 else nan

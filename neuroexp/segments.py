@@ -56,6 +56,17 @@ def outside_window(labels: NDArray[np.float32], trains: Trains, starts: Indices,
     return float(unseen.sum() / positive.sum()) if positive.any() else float("nan")
 
 
+def in_no_window(trains: Trains, starts: Indices, window: int, n_samples: int) -> float:
+    """Return the share of the discharges that lie between windows, where no decoder sees them; NaN without discharges.
+
+    What lies before the first window or behind the last one is not counted.
+    """
+    covered = coverage(n_samples, starts, window) > 0
+    discharges = np.concatenate(list(trains))
+    discharges = discharges[(discharges >= starts[0]) & (discharges < starts[-1] + window)]
+    return float(np.mean(~covered[discharges])) if len(discharges) else float("nan")
+
+
 def coverage(n_samples: int, starts: Indices, window: int) -> Indices:
     """Return how many of the windows cover each sample (time,)."""
     change = np.zeros(n_samples + 1, dtype=np.int64)

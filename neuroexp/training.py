@@ -62,8 +62,7 @@ def train(job: Job, run: Run, cell: Cell) -> dict[str, float]:
 
     window = fold.gather(fold.starts[fold.split.test[:1]])
     scores = dict(tested) | _selected(trainer, epochs.history)
-    stopped = any(callback.stopped_epoch > 0 for callback in trainer.early_stopping_callbacks)
-    scores[convergence.CONVERGED] = convergence.converged(epochs.history, stopped)
+    scores[convergence.CONVERGED] = convergence.converged(epochs.history, _ran_out_of_patience(trainer))
     for stage, known in (("data", fold.facts), ("control", fold.control)):
         scores |= {f"{stage}/{name}": float(value) for name, value in known.items()}
     scores |= {
@@ -95,6 +94,11 @@ def train(job: Job, run: Run, cell: Cell) -> dict[str, float]:
     log.info("%s", scores)
     run.metrics(scores | {"time/outside_s": ready - began + time.perf_counter() - done})
     return scores
+
+
+def _ran_out_of_patience(trainer: Trainer) -> bool:
+    """Return whether early stopping ended the training for want of progress; it also ends one whose loss is no number."""
+    return any(stop.stopped_epoch > 0 and stop.wait_count >= stop.patience for stop in trainer.early_stopping_callbacks)
 
 
 def _selected(trainer: Trainer, history: list[dict[str, float]]) -> dict[str, float]:

@@ -1,5 +1,8 @@
 """Spike trains of a run's test part: what a decoder that always fires gets, what perfect labels get, what has no score."""
 
+import re
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -171,6 +174,28 @@ def test_positives_outside_the_window_are_counted_and_said():
     assert line.startswith("W20 S50: 6")
     assert "% of the positives lie outside their window, where no decoder sees them" in line
     assert remarks([{"name": "old", "scores": {"test/f1": 0.5}}]) == []
+
+
+def test_discharges_between_the_windows_are_counted_and_said_whatever_the_label():
+    train = np.arange(390) * 100 + np.arange(390) % 50  # in every place of a step equally often
+    starts = segments.window_starts(40_000, 20, 50)
+    between = [(t - starts[0]) % 50 >= 20 for t in train[train >= starts[0]]]
+    assert 0.55 < np.mean(between) < 0.65  # 30 of the step's 50 samples
+    assert segments.in_no_window([train, train[:0]], starts, 20, 40_000) == pytest.approx(np.mean(between))
+    assert np.isnan(segments.in_no_window([np.array([5, 39_999])], starts[1:-1], 20, 40_000))  # the ends are no gap
+    assert segments.in_no_window([train], segments.window_starts(40_000, 60, 50), 60, 40_000) == 0
+    found, _ = scored(pulses([train[train < 19_900]]), Always(1), 20, 50, label=segments.label_window)
+    assert found["data/positives_outside_window"] == 0
+    [line] = remarks([{"name": "W20 S50", "scores": found}])
+    assert re.match(
+        r"W20 S50: 6\d% of the discharges lie in no window, where no decoder sees them: the step is longer", line
+    )
+    wide = partial(segments.label_centre, tolerance=25)  # of a window that has 10 samples on either side
+    found, _ = scored(pulses([train[train < 19_900]]), Always(1), 20, 10, label=wide)
+    [line] = remarks([{"name": "W20 S10", "scores": found}])
+    assert line.endswith(
+        "of the positives lie outside their window, where no decoder sees them: label.tolerance is wider than the window"
+    )
 
 
 @given(st.lists(st.integers(0, 1999), max_size=40, unique=True), st.sampled_from([(20, 10), (20, 50), (60, 7)]))

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 
 import pandas as pd
+import pytest
+import torch
 from conftest import SMALL, Outcome
 from hypothesis import given
 from hypothesis import strategies as st
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import EarlyStopping
+from torch import nn
+from torch.utils.data import DataLoader
 
 from experiments import converged
 from experiments.artefact import Artefact
+from experiments.cells import Source
 from experiments.pictures import figure
+from experiments.protocol import overview, rats
+from neuroexp import training
 from neuroexp.convergence import CONVERGED, known
 from neuroexp.convergence import converged as has_converged
 from neuroexp.remarks import remarks
@@ -39,6 +49,9 @@ def test_a_lowest_loss_in_the_last_tenth_says_that_it_still_fell(epochs: int, da
 def test_what_cannot_be_known_is_not_claimed() -> None:
     assert math.isnan(has_converged([{"epoch": 0, "train/loss": 1.0}], stopped=False))
     assert has_converged([{"epoch": 0}, *history(1.0, math.nan, 0.5, 0.6)], stopped=False) == 1
+    assert has_converged(history(1.0, 0.5, 0.3, math.nan), stopped=False) == 0  # it broke while it fell
+    assert has_converged(history(0.3, 0.5, math.inf, math.nan), stopped=False) == 1
+    assert has_converged(history(1.0), stopped=False) == 0
     other = {"max_epochs": 10, "callbacks": {"best": {"monitor": "val/f1"}}}
     assert known({"time/epochs": 10, "selected/epoch": 3}, other) == {}
     assert known({"time/epochs": 7, "selected/epoch": 7}, other) == {CONVERGED: 1}  # stopped early
@@ -98,7 +111,112 @@ def test_a_launch_marks_what_had_not_converged(several: Callable[[list[tuple[str
     assert stopped.results()[0]["scores"]["time/epochs"] < 80
 
 
+class Falling(LightningModule):
+    """One weight, whose validation loss is what a test says."""
+
+    def __init__(self, losses: Sequence[float]) -> None:
+        super().__init__()
+        self.weight, self.losses = nn.Parameter(torch.zeros(1)), losses
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+    def training_step(self, batch: torch.Tensor) -> torch.Tensor:
+        return (self.weight * batch).sum()
+
+    def validation_step(self, batch: torch.Tensor) -> None:
+        self.log("val/loss", self.losses[self.current_epoch])
+
+
+@pytest.mark.parametrize(
+    ("losses", "patient"),
+    [
+        ((1.0, 0.5, 0.6, 0.7, 0.2), True),
+        ((1.0, 0.5, 0.3, math.nan, 0.2), False),  # early stopping ends this one too
+        ((1.0, 0.5, 0.3, 0.2, 0.1), False),
+    ],
+)
+def test_early_stopping_converges_where_it_ran_out_of_patience_alone(losses: tuple[float, ...], patient: bool) -> None:
+    data = DataLoader(torch.ones(2, 1))
+    trainer = Trainer(
+        max_epochs=5, accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
+        enable_checkpointing=False, num_sanity_val_steps=0, callbacks=[EarlyStopping("val/loss", patience=2)],
+    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about few workers and few batches
+        trainer.fit(Falling(losses), data, data)
+    assert training._ran_out_of_patience(trainer) == patient
+
+
 def test_a_decoder_that_finds_nothing_is_told() -> None:
     [sentence] = remarks([{"name": "mldcnn W20", "scores": {"test/sensitivity": 0.0, CONVERGED: 1.0}}])
     assert sentence.startswith("mldcnn W20: no discharge of the test part was found")
     assert remarks([{"name": "mldcnn W20", "scores": {"test/sensitivity": 0.1}}]) == []
+
+
+def finished(**columns: object) -> pd.DataFrame:
+    """Finished runs as `Source.runs` gives them; a row per value of the longest column."""
+    size = max(len(values) for values in columns.values() if isinstance(values, list))
+    runs = pd.DataFrame({"model": ["mobilescapenet"] * size} | columns)
+    common = {"seed": 0, "commit": "", "trainer.max_epochs": 8, "recording_name": "simulated"}
+    return runs.assign(run_id=[f"{number}" for number in range(size)], **common)
+
+
+def test_a_line_of_the_overview_is_marked_by_the_runs_of_its_own_choice() -> None:
+    scores = {"test/f1": 0.5, "baseline/f1_chance": 0.1, "baseline/f1_all_positive": 0.3, "data/positive_rate": 0.1}
+    hdsemg = {"model": "mldcnn", "window": 20, "step": 10, "fold": 0, **scores, "test/precision": 0.5}
+    macro = {"test/macro_f1": 0.6, "test/accuracy": 0.6, "baseline/f1_chance": 0.33}
+    overlaps = {"data/test_windows_overlapping_train": 0.0, "data/test_samples_seen_in_train": 0.0}
+    made = {
+        "protocol/split": finished(
+            **hdsemg, **overlaps, recording="hdsemg_simulated", split=["random", "blocked"], **{CONVERGED: [0.0, 1.0]}
+        ),
+        "protocol/split_real": finished(
+            **hdsemg, **overlaps, recording="otb", split=["random", "blocked"], **{CONVERGED: [1.0, 0.0]}
+        ),
+        "protocol/label": finished(
+            **hdsemg,
+            label=["step", "window", "step"],
+            **{"dataset.align": [False, False, True], CONVERGED: [1.0, 0.0, 1.0]},
+        ),
+        "protocol/intensity": finished(
+            **hdsemg, **{"recording.train_mvc": [10, 30], "recording.test_mvc": [10, 10], CONVERGED: [0.0, 1.0]}
+        ),
+        "mobilescapenet/control": finished(
+            **macro, fold=0, split=["stimulus", "random"], **{"dataset.windows": "cap", CONVERGED: [0.0, 1.0]}
+        ),
+        "protocol/rats": finished(
+            **macro, fold=0, recording="eng_rats",
+            **{"recording.train": ["[5, 6]", "[4, 6]"], "recording.test": ["[4]", "[5]"], CONVERGED: [1.0, 1.0]},
+        ),
+        "mobilescapenet/model_comparison": finished(
+            **macro, recording="eng_simulated", fold=[0, 1, 0], **{"recording.rat": [4, 4, 6], CONVERGED: [0.0, 1.0, 0.0]}
+        ),
+    }  # fmt: skip
+    source = Source("sqlite:///none.db", "none")
+    source._read.update(made)
+    shown = converged.mark(overview.make(source)).tables["overview"]
+    assert shown[["choice", "option", "not_converged"]].to_numpy().tolist() == [
+        ["split, three contractions", "blocked", ""],
+        ["split, three contractions", "random", "1 of 1"],
+        ["split, sample recording (real)", "blocked", "1 of 1"],
+        ["split, sample recording (real)", "random", ""],
+        ["label", "step", ""],
+        ["label", "window", "1 of 1"],
+        ["alignment, label=step", "aligned", ""],
+        ["alignment, label=step", "as labelled", ""],
+        ["trained at", "same intensity", "1 of 1"],
+        ["trained at", "another intensity", ""],
+        ["split, nerve cuff", "random", ""],
+        ["split, nerve cuff", "stimulus", "1 of 1"],
+        ["trained on", "that rat", "1 of 2"],
+        ["trained on", "other rats", ""],
+    ]
+    free = shown.set_index("choice")["free"]
+    assert free["trained at"].tolist() == [0.3, 0.3]  # predicting every unit always, which chance is never above
+    both = converged.mark(rats.make(source))
+    assert dict(both.tables["rats"][["rat", "not_converged"]].to_numpy()) == {
+        "4": "1 of 3",
+        "5": "",
+    }  # two on rat 4 itself
+    assert len(both.runs) == 4

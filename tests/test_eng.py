@@ -1,6 +1,8 @@
 """ENG folds and classification: splits over CAPs and stimuli, the control at rest, scores against independent ones."""
 
+import copy
 import dataclasses
+import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -242,6 +244,20 @@ def test_scores_of_a_test_equal_those_of_its_predictions(tested):
 def test_what_chance_scores(tested):
     assert tested.logged["baseline/f1_chance"] == pytest.approx(1 / 3, abs=0.01)
     assert tested.logged["baseline/accuracy_majority"] == pytest.approx(1 / 3, abs=0.01)
+
+
+def test_a_class_that_the_test_part_lacks_takes_no_part_in_a_mean(tested):
+    """Neither of the score nor of what chance reaches, which would stand there as a third too low."""
+    task = Classification(tested.task.model, torch.optim.Adam)
+    task.train_rate = torch.full((3,), 1 / 3)
+    fold = copy.copy(tested.fold)
+    kept = fold.labels[fold.split.test].argmax(dim=1) > 0
+    fold.split = dataclasses.replace(fold.split, test=fold.split.test[kept])
+    trainer = Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False)
+    [logged] = trainer.test(task, datamodule=fold, verbose=False)
+    assert math.isnan(logged[f"test/f1_{CLASSES[0]}"])
+    assert logged["test/macro_f1"] > 0.9
+    assert logged["baseline/f1_chance"] == pytest.approx(2 * 0.5 / 3 / (0.5 + 1 / 3), abs=0.01)
 
 
 def test_tables_and_pictures(tested):

@@ -15,7 +15,7 @@ from experiments import comparison, pictures, published, statistics
 from experiments.__main__ import artefacts
 from experiments.artefact import Artefact, number, readable
 from experiments.cells import Cells, DifferError, per_recording, settings
-from experiments.mobilescapenet.snr_f1 import _spearman
+from experiments.mobilescapenet.snr_f1 import _correlation, _spearman
 from experiments.sweeps import values
 
 
@@ -250,6 +250,17 @@ def test_the_correlation_over_six_rats_has_its_exact_p():
     found, p = _spearman(np.arange(6.0), np.array([0.1, 0.2, 0.3, 0.4, 0.6, 0.5]))
     assert found == pytest.approx(0.943, abs=5e-4)
     assert p == pytest.approx(12 / 720)  # as tabled; 0.0048 by the asymptotic formula
+
+
+def test_a_correlation_over_few_rats_says_what_it_cannot_show():
+    ratios, f1 = np.arange(6.0), np.array([0.1, 0.2, 0.3, 0.4, 0.6, np.nan])
+    assert _correlation(ratios[:3], f1[:3]).endswith(
+        "over 3 rats: 1.00, not tested: so few cannot reach 0.05 (smallest possible p 0.33)."
+    )
+    assert "over 4 rats: 1.00, not tested" in _correlation(ratios[[0, 1, 2, 5]], f1[[0, 1, 2, 3]])
+    assert _correlation(ratios, f1).endswith("over 5 rats: 1.00, p = 0.0167 (exact).")  # the sixth was not scored
+    assert _correlation(ratios, np.full(6, 0.3)).endswith("over 6 rats: none, for all have the same value.")
+    assert _correlation(ratios[:2], np.full(2, np.nan)).endswith("over 0 rats: none, for all have the same value.")
 
 
 def test_counts_that_need_no_recording_stand_beside_scores_that_do():

@@ -3,6 +3,8 @@
 from conftest import SMALL
 from test_cli import store
 
+from neuroexp import repeat
+
 
 def test_a_run_gives_the_same_scores_again_and_a_changed_one_does_not(neuroexp, typed, tmp_path):
     done = neuroexp("window=20", "step=50", *SMALL, "trainer.max_epochs=3")
@@ -27,3 +29,12 @@ def test_a_run_gives_the_same_scores_again_and_a_changed_one_does_not(neuroexp, 
         assert mistaken.returncode == 1
         assert says in mistaken.stderr
         assert "Traceback" not in mistaken.stderr
+
+
+def test_a_spread_that_an_earlier_version_recorded_of_one_unit_is_no_difference(capsys):
+    """It recorded 0 where there is none."""
+    now = {"test/f1": 0.5, "spread/f1": float("nan")}
+    assert repeat.report("run", {"test/f1": 0.5, "spread/f1": 0.0}, now, []) == 0
+    assert repeat.report("run", {"test/f1": 0.5, "spread/f1": 0.1}, now, []) == 1
+    assert repeat.report("run", {"test/f1": 0.5, "test/auprc": 0.0}, now, []) == 1
+    capsys.readouterr()

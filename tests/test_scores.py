@@ -60,8 +60,10 @@ def test_chance_is_what_a_random_predictor_reaches():
 
 def test_mean_and_spread_leave_out_units_without_a_score():
     assert scores.mean_and_spread(torch.tensor([1.0, torch.nan, 3.0])) == (2.0, pytest.approx(2**0.5))
-    assert scores.mean_and_spread(torch.tensor([1.0])) == (1.0, 0.0)
-    assert np.isnan(scores.mean_and_spread(torch.tensor([torch.nan]))[0])
+    mean, spread = scores.mean_and_spread(torch.tensor([1.0, torch.nan]))
+    assert mean == 1
+    assert np.isnan(spread)  # one unit has none, which is not 0.000
+    assert np.isnan(scores.mean_and_spread(torch.tensor([torch.nan]))).all()
 
 
 @pytest.mark.parametrize("units", [1, 3])

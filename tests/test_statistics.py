@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from experiments import ranks, statistics
+from experiments import pictures, ranks, statistics
 
 # Hollander and Wolfe, Nonparametric Statistical Methods, Example 7.1: seconds of 22 players rounding first base in three
 # ways (round out, narrow angle, wide angle); also the example of R's friedman.test
@@ -246,7 +246,11 @@ def test_rank_biserial_of_the_textbook():
     assert statistics.rank_biserial(np.array([-2.0, 1.0, 3.0, 4.0])) == pytest.approx((8 - 2) / 10)
 
 
-SKEWED = {"normal": lambda rng, n: rng.normal(size=n), "near 1": lambda rng, n: rng.beta(8, 1, n) - 8 / 9}
+SKEWED = {
+    "normal": lambda rng, n: rng.normal(size=n),
+    "near 1": lambda rng, n: rng.beta(8, 1, n) - 8 / 9,
+    "counts": lambda rng, n: np.round(rng.normal(size=n)),  # many of them tied
+}
 
 
 @pytest.mark.parametrize("n", [5, 6, 16])
@@ -259,6 +263,38 @@ def test_an_interval_covers_what_it_says(kind, n, monkeypatch):
         low, high = statistics.interval(SKEWED[kind](rng, n))
         inside += low <= 0 <= high
     assert inside >= stats.binom.ppf(0.001, repeats, 0.94)  # 0.90 here; percentiles cover 0.81 to 0.84 at n=5
+
+
+def test_an_interval_of_scores_that_are_mostly_equal_is_students():
+    values = np.array([0.5, 0.5, 0.5, 0.5, 0.5, 0.6])  # of whose resamples a third has no spread
+    found = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert statistics.interval(values) == pytest.approx((found.low, found.high))
+
+
+def test_means_of_the_same_folds_in_another_order_are_tied():
+    """0.1 + 0.2 is not 0.3 to a computer, which is no difference between networks."""
+    folds = np.array([[0.1, 0.2, 0.3], [0.3, 0.1, 0.2], [0.7, 0.2, 0.1], [0.6, 0.1, 0.4], [0.2, 0.9, 0.3]])
+    first, second = folds.sum(axis=1), folds[:, ::-1].sum(axis=1)
+    assert (first != second).any()
+    found = statistics.compare(table(np.column_stack([first, second])))
+    assert (found.friedman, found.p) == (0, 1)
+    assert found.pairs["effect"].tolist() == [0]
+    # of which the sizes are tied: 0.9 - 0.7, 0.3 - 0.1 and so on
+    tied = np.array([[0.9, 0.7], [0.3, 0.1], [0.6, 0.4], [0.2, 0.4], [0.5, 0.3], [0.8, 0.6], [0.7, 0.2]])
+    [row] = statistics.compare(table(tied)).pairs.to_dict("records")
+    exact = stats.wilcoxon([2, 2, 2, -2, 2, 2, 5], method=stats.PermutationMethod(n_resamples=np.inf)).pvalue
+    assert row["p_signed_rank"] == pytest.approx(exact)
+
+
+@settings(max_examples=30, deadline=None)
+@given(scores)
+def test_networks_are_joined_where_the_post_hoc_does_not_reject(values):
+    found = statistics.compare(table(values))
+    groups = pictures.joined(found)
+    for row in found.pairs[found.pairs["p_post_hoc"].notna()].to_dict("records"):
+        one, other = found.ranks[row["first"]], found.ranks[row["second"]]
+        together = any(low <= min(one, other) and max(one, other) <= high for low, high in groups)
+        assert one == other or together == (row["p_post_hoc"] > statistics.ALPHA)
 
 
 def test_no_interval_of_fewer_than_five():

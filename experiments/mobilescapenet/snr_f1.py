@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from experiments import pictures, published
+from experiments import pictures, published, statistics
 from experiments.artefact import Artefact, main
 from experiments.cells import Cells, Source
 from experiments.mobilescapenet import CLASSES, EXPERIMENT
@@ -38,8 +40,7 @@ def make(source: Source) -> Artefact:
     ]
     artefact.tables["rats"] = scores[columns]
     if len(scores) >= 3:
-        found, p = _spearman(scores["snr_db"].to_numpy(), scores["test/macro_f1"].to_numpy())
-        artefact.notes.append(f"Spearman's rank correlation over {len(scores)} rats: {found:.2f}, p = {p:.3g} (exact).")
+        artefact.notes.append(_correlation(scores["snr_db"].to_numpy(), scores["test/macro_f1"].to_numpy()))
     drawn = pictures.figure(artefact.title, 4.6, 3.2, artefact.simulated)
     axes = drawn.subplots()
     axes.plot(scores["snr_db"], scores["test/macro_f1"], "o", color=pictures.colour("mobilescapenet"), ms=7)
@@ -54,6 +55,22 @@ def make(source: Source) -> Artefact:
     axes.set(xlabel="signal-to-noise ratio, mean of the classes (dB)", ylabel="macro F1", ylim=(0, 1.05))
     artefact.figures["snr_f1"] = drawn
     return artefact
+
+
+def _correlation(ratios: NDArray[np.float64], f1: NDArray[np.float64]) -> str:
+    """Return in a sentence how far score and ratio go together, and whether that is more than chance."""
+    known = np.isfinite(ratios) & np.isfinite(f1)
+    begin = f"Spearman's rank correlation over {known.sum()} rats: "
+    if min(len(np.unique(values[known])) for values in (ratios, f1)) < 2:
+        return begin + "none, for all have the same value."
+    found, p = _spearman(ratios[known], f1[known])
+    least = 2 / math.factorial(int(known.sum()))  # both orders, where no values are tied
+    if least > statistics.ALPHA:
+        return (
+            begin
+            + f"{found:.2f}, not tested: so few cannot reach {statistics.ALPHA:g} (smallest possible p {least:.2g})."
+        )
+    return begin + f"{found:.2f}, p = {p:.3g} (exact)."
 
 
 def _spearman(first: NDArray[np.float64], second: NDArray[np.float64]) -> tuple[float, float]:

@@ -22,7 +22,8 @@ def make(source: Source) -> Artefact:
     )
     if runs.empty:
         return artefact
-    table = cells.summary(("test/f1", "test/precision", "test/sensitivity", "data/units", "baseline/f1_chance"))
+    baselines = ("baseline/f1_chance", "baseline/f1_all_positive")
+    table = cells.summary(("test/f1", "test/precision", "test/sensitivity", "data/units", *baselines))
     artefact.tables["intensity"] = table
     of = table[table["score"] == "f1"]
     mean, spread = (

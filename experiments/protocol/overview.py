@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pandas as pd
 from matplotlib.figure import Figure
 
-from experiments import pictures
+from experiments import converged, pictures
 from experiments.artefact import Artefact, main
 from experiments.cells import Source
 from experiments.protocol import eng_control, intensity, label, rats, split
@@ -27,7 +27,10 @@ def make(source: Source) -> Artefact:
     if not rows:
         return artefact
     table = pd.DataFrame(rows, columns=["choice", "option", "score", FREE, "n"])
-    artefact.tables["overview"] = table
+    parts = {part.name.partition("/")[2]: part.runs for part in made}
+    artefact.tables["overview"] = converged.counted(
+        table, [behind(parts, choice, option) for choice, option in table[["choice", "option"]].itertuples(index=False)]
+    )
     artefact.notes = [
         "Each line is one network on the same recordings and windows; score: F1, or macro F1 for ENG, mean over n cells and "
         "recordings that all options of the line share. Ticks: what is scored without any knowledge (the better of chance and "
@@ -65,10 +68,11 @@ def _intensities(tables: dict[str, dict[str, pd.DataFrame]]) -> Iterator[Row]:
     if found is None:
         return
     cells = found.pivot_table(index=list(intensity.FACTORS), columns="score", values="mean").reset_index()
+    free = cells[["baseline/f1_chance", "baseline/f1_all_positive"]].max(axis=1)
     same = cells[intensity.FACTORS[0]] == cells[intensity.FACTORS[1]]
     for option, part in (("same intensity", cells[same]), ("another intensity", cells[~same])):
         if len(part):
-            yield "trained at", option, part["f1"].mean(), part["baseline/f1_chance"].mean(), len(part)
+            yield "trained at", option, part["f1"].mean(), free[part.index].mean(), len(part)
 
 
 def _nerves(tables: dict[str, dict[str, pd.DataFrame]]) -> Iterator[Row]:
@@ -85,6 +89,29 @@ def _nerves(tables: dict[str, dict[str, pd.DataFrame]]) -> Iterator[Row]:
         for option, column in (("that rat", "same_rat"), ("other rats", "macro_f1")):
             if len(both):
                 yield "trained on", option, both[column].mean(), both["f1_chance"].mean(), len(both)
+
+
+def behind(parts: dict[str, pd.DataFrame], choice: str, option: str) -> pd.DataFrame:
+    """Return the runs of the `parts` by which a choice was made in one way."""
+    kind, _, which = choice.partition(", ")
+    if choice == "split, nerve cuff":
+        runs = parts["eng_control"]
+        return runs[(runs["split"] == option) & (runs["dataset.windows"] == "cap")]
+    if kind == "split":
+        runs = parts["split"]
+        return runs[(runs["split"] == option) & ((runs["recording"] == "otb") == which.startswith("sample"))]
+    if kind == "label":
+        runs = parts["label"]
+        return runs[(runs["label"] == option) & (runs["dataset.align"] == False)]  # noqa: E712 - of a column
+    if kind == "alignment":
+        runs = parts["label"]
+        return runs[(runs["label"] == "step") & (runs["dataset.align"] == (option == "aligned"))]
+    if kind == "trained at":
+        runs = parts["intensity"]
+        first, second = intensity.FACTORS
+        return runs[(runs[first] == runs[second]) == (option == "same intensity")]
+    runs = parts["rats"]
+    return runs[runs["recording"].eq("eng_rats") == (option == "other rats")]
 
 
 def _options(choice: str, table: pd.DataFrame, option: str, cell: list[str]) -> Iterator[Row]:

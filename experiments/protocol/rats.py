@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
-from experiments import mobilescapenet, pictures
+from experiments import converged, mobilescapenet, pictures
 from experiments.artefact import Artefact, main
 from experiments.cells import Cells, Source
+from experiments.sweeps import same
 
 EXPERIMENT = "protocol/rats"
 
@@ -27,14 +28,17 @@ def make(source: Source) -> Artefact:
     table = cells.scores[["recording.test", *metrics]].rename(columns=lambda name: name.rpartition("/")[2])
     table["rat"] = table.pop("recording.test").str.strip("[]")
     known = source.runs(mobilescapenet.EXPERIMENT)
-    if not known.empty:
-        own = Cells(known[known["model"] == "mobilescapenet"], ("model",)).scores
-        if "recording.rat" in own and len(own):
+    if not known.empty and "recording.rat" in known:
+        known = known[(known["model"] == "mobilescapenet") & known["recording.rat"].astype(str).isin(table["rat"])]
+        own = Cells(known, ("model",)).scores
+        if len(own):
             table["same_rat"] = table["rat"].map(own.set_index(own["recording.rat"].astype(str))["test/macro_f1"])
+            artefact.runs = pd.concat([runs, known], ignore_index=True)
             artefact.notes.append(
                 f"same_rat: trained on the rat itself, split at random, from the runs of {mobilescapenet.EXPERIMENT}."
             )
-    artefact.tables["rats"] = table[["rat", *[name for name in table if name != "rat"]]]
+    table = table[["rat", *[name for name in table if name != "rat"]]]
+    artefact.tables["rats"] = converged.counted(table, [behind(artefact.runs, rat) for rat in table["rat"]])
     drawn = pictures.figure("Macro F1 on a rat that was left out", 5.5, 3, artefact.simulated)
     axes = drawn.subplots()
     means = table.set_index("rat")[[name for name in ("macro_f1", "same_rat") if name in table]]
@@ -45,6 +49,15 @@ def make(source: Source) -> Artefact:
     pictures.legend(drawn)
     artefact.figures["rats"] = drawn
     return artefact
+
+
+def behind(runs: pd.DataFrame, rat: str) -> pd.DataFrame:
+    """Return the runs that were tested on a rat: trained on the others, and on itself."""
+    tested = pd.Series(False, runs.index)
+    for name in ("recording.test", "recording.rat"):
+        if name in runs:
+            tested |= runs[name].map(lambda value: same(str(value).strip("[]"), rat))
+    return runs[tested]
 
 
 if __name__ == "__main__":

@@ -93,6 +93,7 @@ def hdsemg(
                 "windows": len(used),
                 "windows_left_out": len(starts) - len(used),
                 "positives_outside_window": segments.outside_window(labels[used], trains, starts[used], window),
+                "discharges_in_no_window": segments.in_no_window(trains, starts, window, n_samples),
                 "discharge_rate_hz": signals.discharge_rate_hz(trains, rate_hz),
                 "test_windows_overlapping_train": overlapping,
                 "test_samples_seen_in_train": samples_seen,

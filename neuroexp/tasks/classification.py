@@ -99,7 +99,8 @@ class Classification(LightningModule):
             self.log(f"test/f1_{name}", value)
         rate = counts.sum(dim=1).double() / counts.sum()
         train_rate = rate if self.train_rate is None else self.train_rate.double()
-        self.log("baseline/f1_chance", float(scores.f1_chance(rate, train_rate).mean()))
+        chance = scores.f1_chance(rate, train_rate)
+        self.log("baseline/f1_chance", float(chance[rate > 0].mean()))  # over the classes that macro_f1 is the mean of
         self.log("baseline/accuracy_chance", float(rate @ train_rate))
         self.log("baseline/accuracy_majority", float(rate[train_rate.argmax()]))
 
