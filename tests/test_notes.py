@@ -199,7 +199,20 @@ def test_clean_recordings_have_no_notes(short, tmp_path, sample_recording):
 VOLTAGES = {
     1e6: ("V", "v", "Volt", "volts"),
     1e3: ("mV", "MV", "millivolts", "milli volt"),
-    1.0: ("uV", "UV", "\u00b5V", "\u03bcV", "\u039cV", "microvolt", "MicroVolts", "u V", " uV "),
+    1.0: (
+        "uV",
+        "UV",
+        "\u00b5V",
+        "\u03bcV",
+        "\u039cV",
+        "microvolt",
+        "MicroVolts",
+        "u V",
+        " uV ",
+        "\u00c2\u00b5V",
+        "\\muV",
+        "mcV",
+    ),
     1e-3: ("nV",),
 }
 
@@ -289,6 +302,9 @@ def test_a_scale_that_is_none(value, tmp_path):
         (["performed path[a.u.]", "acquired data[a.u.]"], 1, "a.u."),
         (["acquired data[N]", "performed path[ %(MVC)]"], 1, "% MVC"),
         (["acquired data[%]"], 0, "%"),
+        (["acquired data"], 0, ""),
+        (["Load cell (1)[kg]"], 0, "kg"),
+        (["Forza[Nm]"], 0, "Nm"),
     ],
 )
 def test_a_force_keeps_its_unit_and_axes_name_it(texts, chosen, unit, short, tmp_path):
@@ -302,7 +318,7 @@ def test_a_force_keeps_its_unit_and_axes_name_it(texts, chosen, unit, short, tmp
     centres = np.arange(0, 2000, 20)
     nothing = np.zeros((len(centres), 4), bool)
     labels = {axes.get_ylabel() for axes in plots.raster(read, centres, nothing, nothing).axes}
-    assert f"force ({unit})" in labels
+    assert f"force ({unit or 'unit not known'})" in labels
     assert otb.read(str(tmp_path / "a.mat"), force=False).force is None
 
 
@@ -349,6 +365,43 @@ def test_without_names_of_arrays_the_grid_is_what_most_columns_belong_to(short, 
         changes = {"Description": texts, "Data": with_columns(short, short.signal[:, 0] * 3)}
         read = otb.read(str(write_otb(tmp_path / "a.mat", short, **changes)))
         assert read.signal.shape[1] == width, names[-1]
+
+
+def test_electrodes_have_their_place_by_number_in_whatever_order_the_columns_are(short, tmp_path):
+    order = np.random.default_rng(0).permutation(64)
+    texts = described(short, "uV")["Description"].copy()
+    texts[:64, 0] = [f"Muscle - AUX 3 - GR08MM1305 ({i + 1})[uV]" for i in order]
+    mixed = dataclasses.replace(short, signal=short.signal[:, order], grid=None, force=None)
+    read = otb.read(str(write_otb(tmp_path / "a.mat", mixed, Description=texts)))
+    usual = otb.read(str(write_otb(tmp_path / "b.mat", dataclasses.replace(short, force=None))))
+    for row, column in np.argwhere(usual.grid >= 0):
+        one, other = read.signal[:, read.grid[row, column]], usual.signal[:, usual.grid[row, column]]
+        assert np.array_equal(one, other)
+    texts[5, 0] = texts[6, 0]
+    read = otb.read(str(write_otb(tmp_path / "a.mat", mixed, Description=texts)))
+    assert (read.grid, read.signal.shape[1]) == (None, 64)
+    assert read.notes == (
+        f"a: electrode {order[6] + 1} is described twice, so nobody can tell which is where: the shape of the grid is not used",
+    )
+
+
+def test_no_column_is_left_out_without_a_word(short, tmp_path):
+    bare = dataclasses.replace(short, force=None)
+    texts = described(short, "uV")["Description"]
+
+    def changed(place: int, text: str) -> str:
+        other = texts.copy()
+        other[place, 0] = text
+        return str(write_otb(tmp_path / "a.mat", bare, Description=other))
+
+    with pytest.raises(ValueError, match="a.mat: column 5 of the electrode grid has no unit; valid are"):
+        otb.read(changed(4, "Muscle - AUX 3 - GR08MM1305 (5)"))
+    for text, said in (("", "not described"), ("AUX 1[V]", "AUX 1[V]"), ("Muscle - GR08MM1305[uV]",) * 2):
+        [note] = otb.read(changed(4, text)).notes
+        assert note == f"a: column 5 ({said}) is left out, as neither electrode, motor unit nor force"
+    said = otb.read(changed(70, "AUX 1[V]")).notes
+    assert said[1].startswith("a: 'Source for decomposition of ...' is there 3 times for 4 motor units")
+    assert said[1].endswith("none is used")
 
 
 def test_two_arrays_are_both_read(short, tmp_path):

@@ -153,6 +153,10 @@ def test_foreign_mat_file_names_what_it_holds(reader, kind, tmp_path):
         ({"SamplingFrequency": np.array([[1, 2]])}, "holds 2 values"),
         ({"Description": cell("one")}, "1 descriptions for"),
         ({"Data": "text"}, "no single table"),
+        (
+            {"Data": np.ones((72, 9)), "Description": cell(*["AUX"] * 72)},
+            "72 descriptions for 9 columns .* Data = Data.'",
+        ),
     ],
 )
 def test_otb_wrong_variable(changes, says, short, tmp_path):
