@@ -71,6 +71,23 @@ def test_source_is_what_a_network_is_made_of_and_nothing_is_imported(mine):
     assert list(sources.digests({"_target_": "broken.Net"})) == ["broken"]
 
 
+def test_packages_without_init_and_imports_by_name_count_too(mine):
+    for name, text in (
+        ("plain/net", "from . import near\nfrom .inner.deep import X\n"),
+        ("plain/near", "import importlib\nhelpers = importlib.import_module('helpers_of_mine')\n"),
+        ("plain/inner/deep", "from ..round import Y\n"),
+        ("plain/round", "from .net import Net\n"),
+    ):
+        place = mine / f"{name}.py"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text)
+    found = sources.digests({"_target_": "plain.net.Net"})
+    assert list(found) == ["helpers_of_mine", "plain.inner.deep", "plain.near", "plain.net", "plain.round"]
+    sources.keep(found, mine / "kept")
+    assert sources.index(mine / "kept") == found
+    assert sources.file("plain") is sources.file("plain.inner") is sources.file("plain.nowhere.x") is None
+
+
 def test_of_a_checkout_its_networks_count():
     network = {"_target_": "neuroexp.models.mobilescapenet.MobilESCAPENet"}
     found = sources.digests({"model": network, "split": {"_target_": "neuroexp.splits.random"}})
