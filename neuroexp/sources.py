@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
 import importlib.util
 import json
@@ -154,6 +155,20 @@ def changed(kept: Mapping[str, str]) -> list[str]:
     """Return the modules whose source is another one now than these digests say, or not there."""
     paths = {name: file(name) for name in kept}
     return [name for name, path in paths.items() if path is None or digest(path) != kept[name]]
+
+
+def fresh(names: Iterable[str]) -> None:
+    """Have Python compile these modules anew where this process has yet to import them.
+
+    It takes what it compiled before for the source's own by time and size alone. A copy that keeps its time, as those of
+    archives do, and in which one digit is another has both.
+    """
+    for name in names:
+        if (path := file(name)) is not None:
+            with contextlib.suppress(
+                OSError, NotImplementedError
+            ):  # somebody else's, or an interpreter that keeps none
+                Path(importlib.util.cache_from_source(str(path))).unlink(missing_ok=True)
 
 
 class Kept:

@@ -165,6 +165,7 @@ OURS = {
         "mistakes",
         "places",
         "provenance",
+        "sources",
         "tracking",
         "training",
         "trust",

@@ -1,5 +1,7 @@
 """An edited network is another network: its runs are others, and what an earlier run trained is loaded as it was."""
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -86,6 +88,20 @@ def test_packages_without_init_and_imports_by_name_count_too(mine):
     sources.keep(found, mine / "kept")
     assert sources.index(mine / "kept") == found
     assert sources.file("plain") is sources.file("plain.inner") is sources.file("plain.nowhere.x") is None
+
+
+def test_an_edit_that_keeps_time_and_size_is_compiled_anew(mine):
+    """As of a file that is unpacked or copied with its time, where a constant is another."""
+    path, words = mine / "constant_of_mine.py", [sys.executable, "-c", "import constant_of_mine as c; print(c.VALUE)"]
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+    def imported(text: str) -> str:
+        path.write_text(text)
+        os.utime(path, (1e9, 1e9))
+        sources.fresh(sources.digests({"_target_": "constant_of_mine.Net"}))
+        return subprocess.run(words, env=env, capture_output=True, text=True, check=True).stdout.strip()
+
+    assert [imported(f"VALUE = {value}\n") for value in (1, 2, 3)] == ["1", "2", "3"]
 
 
 def test_of_a_checkout_its_networks_count():
