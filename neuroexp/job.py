@@ -77,6 +77,7 @@ def run(job: Job, started: Callable[[str], None] = lambda run_id: None) -> Resul
     quiet()
     result: Result = {"status": "failed", "scores": {}}
     try:
+        sources.fresh(job.sources)
         trust.check(job.config, job.trusted)
         _run(job, result, started)
     except BaseException as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from neuroexp.foreign import LONGEST_NAME, existing, physical_bytes
 from neuroexp.parser import Text, Unread, Value
 from neuroexp.shown import plain
 
-RATES_HZ = (1.0, 1e7)
+RATES_HZ = (100.0, 1e7)  # below, no muscle or nerve could be told
 MOST_NAMES = 12  # of variables in a sentence
 
 
@@ -63,10 +64,9 @@ class MatFile:
         """Return the one finite number that a variable holds."""
         text = self.get(key)
         if isinstance(text, Text):
-            raise ValueError(
-                f"{self.name}: '{key}' must be one number, found {found(text)}; in MATLAB "
-                f"{key} = str2double({key}) makes it one"
-            )
+            number = re.match(r"\s*(\d+(?:\.\d+)?)", text.lines[0] if text.lines else "")
+            advice = f"; in MATLAB {key} = {number[1]} makes it one" if number else ""
+            raise ValueError(f"{self.name}: '{key}' must be one number, found {found(text)}{advice}")
         value = self.vector(f"'{key}'", text, "one number")
         if value.size != 1 or not np.isfinite(value[0]):
             what = f"it holds {value.size} values" if value.size != 1 else f"found {value[0]:g}"
@@ -77,8 +77,9 @@ class MatFile:
         """Return a sampling rate."""
         rate, (low, high) = self.number(key), RATES_HZ
         if not low <= rate <= high:
+            other = f": if that is kHz, in MATLAB {key} = {1000 * rate:g}" if low <= 1000 * rate <= 1000 * low else ""
             raise ValueError(
-                f"{self.name}: '{key}' says that the sampling rate is {rate:g} Hz; valid is {low:g} to {high:,.0f}"
+                f"{self.name}: '{key}' says that the sampling rate is {rate:g} Hz; valid is {low:g} to {high:,.0f}{other}"
             )
         return rate
 

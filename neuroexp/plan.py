@@ -24,7 +24,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from tqdm import tqdm
 
-from neuroexp import dispatch, display, flags, launch, loader, mistakes, places, provenance, trust
+from neuroexp import dispatch, display, flags, launch, loader, mistakes, places, provenance, sources, trust
 from neuroexp.command import command
 from neuroexp.job import Job, quiet, sentence
 from neuroexp.ledger import Cell
@@ -240,6 +240,7 @@ def calibrated(job: Job, measured: dict[tuple[str, ...], tuple[int, dict[str, fl
     alike = (*(value for name, value in zip(KIND, _kind(job), strict=True) if name != "step"),)
     step = config["step"] or 1
     if alike not in measured:
+        sources.fresh(job.sources)
         trust.check(config, job.trusted)
         measured[alike] = step, calibrate(job)
     reference, took = measured[alike]

@@ -68,17 +68,14 @@ class Recording:
             self._check_channels()
         if self.grid is not None and sorted(self.grid[self.grid >= 0]) != list(range(signal.shape[1])):
             raise ValueError(f"{self.name}: the grid does not name each of the {signal.shape[1]} channels once")
-        units = _kept(len(self.spike_trains), self.discarded_units)
-        for unit, train in zip(units, self.spike_trains, strict=True):
+        for place, train in enumerate(self.spike_trains):
             if len(train) and (train[0] < 0 or train[-1] >= len(signal)):
                 outside = train[0] if train[0] < 0 else train[-1]
-                raise ValueError(
-                    f"{self.name}: motor unit {unit} has a discharge at sample {outside}, outside 0 to {len(signal) - 1}"
-                )
+                said = f"has a discharge at sample {outside}, outside 0 to {len(signal) - 1}"
+                raise ValueError(self.without_units([place], (said, said)))
             if np.any(np.diff(train) <= 0):
-                raise ValueError(
-                    f"{self.name}: the discharges of motor unit {unit} do not increase, or one is there twice"
-                )
+                said = "has discharges that do not increase, or one that is there twice"
+                raise ValueError(self.without_units([place], (said, said)))
         if self.force is not None:
             self._check_force(self.force)
         for array in (signal, self.force, *self.spike_trains):

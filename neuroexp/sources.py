@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
 import importlib.util
 import json
@@ -18,6 +19,7 @@ from typing import Any
 
 FOLDER, TAG = "sources", "neuroexp.sources"  # of a run that keeps some
 INDEX = "index.json"  # of the kept source: a digest per module
+IMPORTS = ("import_module", "__import__")  # functions that import a module by its name
 PACKAGES = ("neuroexp", "neuroexp.models")  # which hold no network themselves
 
 
@@ -66,10 +68,11 @@ def file(name: str) -> Path | None:
         spec: ModuleSpec | None = importlib.util.find_spec(top)
     except (ImportError, ValueError):  # ValueError: a module without a spec, such as __main__
         return None
-    for length in range(1, len(rest) + 1):
+    for part in rest:
         if spec is None or spec.submodule_search_locations is None:
             return None
-        spec = PathFinder.find_spec(f"{top}.{'.'.join(rest[:length])}", list(spec.submodule_search_locations))
+        # by its last name alone: with the whole one, Python asks for the package around it, which is not imported
+        spec = PathFinder.find_spec(part, list(spec.submodule_search_locations))
     if spec is None or not spec.has_location or not str(spec.origin).endswith(".py"):
         return None
     path = Path(str(spec.origin)).resolve()
@@ -79,7 +82,8 @@ def file(name: str) -> Path | None:
 @cache
 def _is_installed(path: Path) -> bool:
     places = {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-    return any(path.is_relative_to(place) for place in places) or "site-packages" in path.parts
+    named = {"site-packages", "dist-packages"} & set(path.parts)
+    return bool(named) or any(path.is_relative_to(place) for place in places)
 
 
 def _imported(name: str, path: Path) -> Iterator[str]:
@@ -89,7 +93,7 @@ def _imported(name: str, path: Path) -> Iterator[str]:
         yield ".".join(package.split(".")[:length])
     try:
         tree = ast.parse(path.read_bytes())
-    except SyntaxError:  # whoever imports it will say so
+    except (SyntaxError, ValueError):  # whoever imports it will say so
         return
     for node in ast.walk(tree):
         names: list[str] = []
@@ -99,7 +103,15 @@ def _imported(name: str, path: Path) -> Iterator[str]:
             above = package.split(".")[: package.count(".") + 2 - node.level] if node.level else []
             base = ".".join([*above, *([node.module] if node.module else [])])
             names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Call) and node.args and _called(node) in IMPORTS:
+            said = node.args[0]
+            names = [said.value] if isinstance(said, ast.Constant) and isinstance(said.value, str) else []
         yield from filter(None, map(_module, names))
+
+
+def _called(node: ast.Call) -> str:
+    """Return the last name of what is called."""
+    return getattr(node.func, "attr", getattr(node.func, "id", ""))
 
 
 def digest(path: Path) -> str:
@@ -143,6 +155,20 @@ def changed(kept: Mapping[str, str]) -> list[str]:
     """Return the modules whose source is another one now than these digests say, or not there."""
     paths = {name: file(name) for name in kept}
     return [name for name, path in paths.items() if path is None or digest(path) != kept[name]]
+
+
+def fresh(names: Iterable[str]) -> None:
+    """Have Python compile these modules anew where this process has yet to import them.
+
+    It takes what it compiled before for the source's own by time and size alone. A copy that keeps its time, as those of
+    archives do, and in which one digit is another has both.
+    """
+    for name in names:
+        if (path := file(name)) is not None:
+            with contextlib.suppress(
+                OSError, NotImplementedError
+            ):  # somebody else's, or an interpreter that keeps none
+                Path(importlib.util.cache_from_source(str(path))).unlink(missing_ok=True)
 
 
 class Kept:

@@ -200,15 +200,17 @@ def own_source(asked: Asked) -> Iterator[list[str]]:
         return
     with tempfile.TemporaryDirectory() as folder:
         kept = download(asked.uri, asked.run_id, sources.FOLDER, folder)
-        changed = sources.changed(sources.index(kept))
+        names = sources.index(kept)
+        sources.fresh(names)
+        changed = sources.changed(names)
         mine = [name for name in changed if trust.inside(name, asked.trusted)]
         others = [name for name in changed if name not in mine]
         if mine:
             sources.Kept(kept, mine).install()
             print(f"{', '.join(mine)} changed since this run: its source is taken from the run", file=sys.stderr)
         if others:
-            names = ",".join(others)
-            print(f"{names} changed since this run; 'trusted=[{names}]' takes the source that it kept", file=sys.stderr)
+            said = ",".join(others)
+            print(f"{said} changed since this run; 'trusted=[{said}]' takes the source that it kept", file=sys.stderr)
         yield others
 
 

@@ -7,8 +7,9 @@ import re
 import unicodedata
 
 NAMES = {1e6: "volts", 1e3: "millivolts", 1.0: "microvolts", 1e-3: "nanovolts"}
-PREFIXES = {"": 1e6, "m": 1e3, "milli": 1e3, "u": 1.0, "\u03bc": 1.0, "micro": 1.0, "n": 1e-3, "nano": 1e-3}
-UNIT = re.compile(r"(milli|micro|nano|[mun\u03bc]|) ?v(?:olts?)?")
+MICRO = ("u", "\u03bc", "micro", "\u00e2\u03bc", "\\mu", "mc")  # the fourth: UTF-8 that was read as Latin-1
+PREFIXES = {"": 1e6, "m": 1e3, "milli": 1e3, "n": 1e-3, "nano": 1e-3} | dict.fromkeys(MICRO, 1.0)
+UNIT = re.compile(rf"({'|'.join(map(re.escape, sorted(PREFIXES, key=len, reverse=True)))}) ?v(?:olts?)?")
 
 
 def microvolts(unit: str) -> float | None:

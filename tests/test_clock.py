@@ -139,6 +139,21 @@ def test_a_stream_that_is_slower_than_it_says_is_named():
     np.testing.assert_array_equal(numbers, np.arange(len(TRUE)))
 
 
+def test_stamps_by_which_the_nominal_rate_cannot_be_are_named():
+    half, twice = placed(TRUE * 2)[2].pace(), placed(TRUE / 2)[2].pace()
+    assert half.startswith("by its time stamps it sends about 10")
+    assert " Hz, its nominal rate is 2048 Hz, or 50% of its samples are lost, in " in half
+    assert twice.startswith("by its time stamps it sends about 40")
+    assert twice.endswith(" Hz, its nominal rate is 2048 Hz")
+    for value in (0.0, 1.7e9):
+        numbers, seams, clock = placed(np.full(len(TRUE), value), arrived=TRUE)
+        np.testing.assert_array_equal(numbers, np.arange(len(TRUE)))
+        assert seams == []
+        assert clock.pace().startswith("its time stamps stand still")
+    lossy = TRUE[(TRUE < 3) | (TRUE > 4.5)]  # one gap is no other rate
+    assert placed(lossy)[2].pace() == ""
+
+
 def test_samples_wait_no_longer_than_a_burst_takes_to_catch_up():
     clock, values = Clock(1000.0), np.zeros((10, 1), dtype=np.float32)
     stamps = np.arange(10) / 1000

@@ -438,7 +438,9 @@ def test_a_cell_of_another_kind_is_named_with_its_place(kind, short, tmp_path):
     ("changes", "says"),
     [
         ({"fsamp": np.nan}, "'fsamp' must be one number, found nan"),
-        ({"fsamp": 1e300}, "the sampling rate is 1e\\+300 Hz; valid is 1 to"),
+        ({"fsamp": 1e300}, "the sampling rate is 1e\\+300 Hz; valid is 100 to"),
+        ({"fsamp": 2.048}, "the sampling rate is 2.048 Hz; .*: if that is kHz, in MATLAB fsamp = 2048"),
+        ({"fsamp": "2048 Hz"}, "found the text '2048 Hz'; in MATLAB fsamp = 2048 makes it one"),
         ({"fsamp": NOTHING}, "'fsamp' must be one number, it holds 0 values"),
         ({"startSIGInt": 1e300}, "startSIGInt to stopSIGInt is 1e\\+300 to 8 s"),
         ({"stopSIGInt": np.inf}, "'stopSIGInt' must be one number, found inf"),

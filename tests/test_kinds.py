@@ -180,9 +180,7 @@ def short() -> Recording:
 )
 def test_a_rate_that_is_text_is_shown(write, read, key, short, tmp_path):
     said = refusal(read, str(write(tmp_path / "a.mat", short, **{key: "2048"})))
-    assert (
-        f"'{key}' must be one number, found the text '2048'; in MATLAB {key} = str2double({key}) makes it one" in said
-    )
+    assert f"'{key}' must be one number, found the text '2048'; in MATLAB {key} = 2048 makes it one" in said
 
 
 def columns(short: Recording, tmp_path: Path) -> np.ndarray:

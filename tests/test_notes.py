@@ -73,6 +73,79 @@ def test_demuse_is_whole_where_a_pulse_lies_outside_or_its_interval_says_nothing
         demuse.read(str(tmp_path / "a.mat"), crop="maybe")
 
 
+def test_an_interval_in_samples_or_a_little_too_long_is_understood(short, tmp_path):
+    part, path = inside(short, 4, 6), tmp_path / "a.mat"
+
+    def read(recording: Recording, start: float, stop: float, **settings) -> Recording:
+        return demuse.read(str(write_demuse(path, recording, startSIGInt=start, stopSIGInt=stop)), **settings)
+
+    found = read(part, 4.0 * 2048, 6.0 * 2048)
+    assert np.array_equal(found.signal, short.signal[4 * 2048 : 6 * 2048])
+    assert found.notes[0].startswith("a: only 4 to 6 s of 10 s are used")
+    with pytest.raises(ValueError, match="is 8192 to 12288 s of 10 s"):
+        read(part, 4.0 * 2048, 6.0 * 2048, crop=True)  # nobody can be sure
+    in_ms = read(part, 4000.0, 6000.0)
+    assert len(in_ms.signal) == len(short.signal)
+    assert in_ms.notes[0].endswith("the whole recording is used")
+    late = inside(short, 4, 10)
+    assert len(read(late, 4.0, 10.4).signal) == 6 * 2048
+    assert len(read(late, 4.0, 10.4, crop=True).signal) == 6 * 2048
+    assert read(short, -0.001, 10.0).notes == ()
+
+
+def test_pulses_astray_of_the_interval_are_named(short, tmp_path):
+    part, path = inside(short, 4, 6), str(tmp_path / "a.mat")
+    trains = part.spike_trains
+    stray = with_trains(part, *trains[:2], np.append(trains[2], 9 * 2048), trains[3])
+    write_demuse(tmp_path / "a.mat", stray, startSIGInt=4.0, stopSIGInt=6.0)
+    read = demuse.read(path)
+    assert len(read.signal) == len(short.signal)
+    count = sum(map(len, stray.spike_trains))
+    assert read.notes[0] == (
+        f"a: 1 of {count} pulses lies outside startSIGInt to stopSIGInt, so that all 10 s are used; "
+        "recording.crop=true keeps 4 to 6 s alone"
+    )
+    assert len(demuse.read(path, crop=True).signal) == 2 * 2048
+    assert len(demuse.read(path, discard_units=[3]).signal) == 2 * 2048  # the others all lie inside
+    moved = with_trains(part, *(train - 4 * 2048 for train in trains))
+    write_demuse(tmp_path / "a.mat", moved, startSIGInt=4.0, stopSIGInt=6.0)
+    assert demuse.read(path).notes[0].startswith("a: all pulses lie outside startSIGInt to stopSIGInt")
+
+
+def test_what_to_leave_out_is_named_at_once_beside_what_is_left_out_already(short, tmp_path):
+    path = str(write_demuse(tmp_path / "a.mat", short, PNR=np.array([[np.nan, 31.0, np.nan, 30.0]])))
+    for typed, says in (([], "1,3"), ([2], "1,2,3"), ([1], "1,3")):
+        with pytest.raises(ValueError, match=rf"'PNR' of motor unit . is nan.* recording.discard_units=\[{says}\]"):
+            demuse.read(path, discard_units=typed)
+    assert len(demuse.read(path, discard_units=[1, 3]).spike_trains) == 2
+    pulses = cell(*(train[None] + 1 + (unit == 1) * 30_000 for unit, train in enumerate(short.spike_trains)))
+    path = str(write_demuse(tmp_path / "a.mat", short, MUPulses=pulses))
+    with pytest.raises(ValueError, match=r"outside 0 to 20479; leave it out with recording.discard_units=\[2,4\]"):
+        demuse.read(path, discard_units=[4])
+    for changes, says in (
+        ({"discardChannelsVec": np.zeros((1, 64))}, "is 1 x 64, the grid of 'SIG' is 13 x 5, .*keep_discarded=true"),
+        ({"MUPulses": cell(np.eye(1, 20480))}, "holds a 0 or 1 for each sample; in MATLAB find"),
+    ):
+        path = str(write_demuse(tmp_path / "a.mat", short, **changes))
+        with pytest.raises(ValueError, match=says):
+            demuse.read(path)
+    assert demuse.read(
+        str(write_demuse(tmp_path / "a.mat", short, discardChannelsVec=np.zeros(9))), keep_discarded=True
+    )
+
+
+@pytest.mark.parametrize("corner", [0.0, np.nan])
+def test_an_electrode_of_another_length_is_the_odd_one(corner, short, tmp_path):
+    import scipy.io
+
+    signals = scipy.io.loadmat(write_demuse(tmp_path / "a.mat", short))["SIG"].copy()
+    signals[0, 0] = np.array([[corner]])
+    with pytest.raises(
+        ValueError, match=r"row 1, column 1 has 1 sample, others have 20480; .* in MATLAB SIG\{1,1\} = \[\]"
+    ):
+        demuse.read(str(write_demuse(tmp_path / "a.mat", short, SIG=signals)))
+
+
 def test_long_activity_without_a_discharge_is_named(short, tmp_path):
     active = np.flatnonzero(short.force > 0.9 * short.force.max()) / 2048
     begin, end = np.ceil(active[0]), np.floor(active[-1])
@@ -199,7 +272,20 @@ def test_clean_recordings_have_no_notes(short, tmp_path, sample_recording):
 VOLTAGES = {
     1e6: ("V", "v", "Volt", "volts"),
     1e3: ("mV", "MV", "millivolts", "milli volt"),
-    1.0: ("uV", "UV", "\u00b5V", "\u03bcV", "\u039cV", "microvolt", "MicroVolts", "u V", " uV "),
+    1.0: (
+        "uV",
+        "UV",
+        "\u00b5V",
+        "\u03bcV",
+        "\u039cV",
+        "microvolt",
+        "MicroVolts",
+        "u V",
+        " uV ",
+        "\u00c2\u00b5V",
+        "\\muV",
+        "mcV",
+    ),
     1e-3: ("nV",),
 }
 
@@ -289,6 +375,9 @@ def test_a_scale_that_is_none(value, tmp_path):
         (["performed path[a.u.]", "acquired data[a.u.]"], 1, "a.u."),
         (["acquired data[N]", "performed path[ %(MVC)]"], 1, "% MVC"),
         (["acquired data[%]"], 0, "%"),
+        (["acquired data"], 0, ""),
+        (["Load cell (1)[kg]"], 0, "kg"),
+        (["Forza[Nm]"], 0, "Nm"),
     ],
 )
 def test_a_force_keeps_its_unit_and_axes_name_it(texts, chosen, unit, short, tmp_path):
@@ -302,7 +391,7 @@ def test_a_force_keeps_its_unit_and_axes_name_it(texts, chosen, unit, short, tmp
     centres = np.arange(0, 2000, 20)
     nothing = np.zeros((len(centres), 4), bool)
     labels = {axes.get_ylabel() for axes in plots.raster(read, centres, nothing, nothing).axes}
-    assert f"force ({unit})" in labels
+    assert f"force ({unit or 'unit not known'})" in labels
     assert otb.read(str(tmp_path / "a.mat"), force=False).force is None
 
 
@@ -349,6 +438,43 @@ def test_without_names_of_arrays_the_grid_is_what_most_columns_belong_to(short, 
         changes = {"Description": texts, "Data": with_columns(short, short.signal[:, 0] * 3)}
         read = otb.read(str(write_otb(tmp_path / "a.mat", short, **changes)))
         assert read.signal.shape[1] == width, names[-1]
+
+
+def test_electrodes_have_their_place_by_number_in_whatever_order_the_columns_are(short, tmp_path):
+    order = np.random.default_rng(0).permutation(64)
+    texts = described(short, "uV")["Description"].copy()
+    texts[:64, 0] = [f"Muscle - AUX 3 - GR08MM1305 ({i + 1})[uV]" for i in order]
+    mixed = dataclasses.replace(short, signal=short.signal[:, order], grid=None, force=None)
+    read = otb.read(str(write_otb(tmp_path / "a.mat", mixed, Description=texts)))
+    usual = otb.read(str(write_otb(tmp_path / "b.mat", dataclasses.replace(short, force=None))))
+    for row, column in np.argwhere(usual.grid >= 0):
+        one, other = read.signal[:, read.grid[row, column]], usual.signal[:, usual.grid[row, column]]
+        assert np.array_equal(one, other)
+    texts[5, 0] = texts[6, 0]
+    read = otb.read(str(write_otb(tmp_path / "a.mat", mixed, Description=texts)))
+    assert (read.grid, read.signal.shape[1]) == (None, 64)
+    assert read.notes == (
+        f"a: electrode {order[6] + 1} is described twice, so nobody can tell which is where: the shape of the grid is not used",
+    )
+
+
+def test_no_column_is_left_out_without_a_word(short, tmp_path):
+    bare = dataclasses.replace(short, force=None)
+    texts = described(short, "uV")["Description"]
+
+    def changed(place: int, text: str) -> str:
+        other = texts.copy()
+        other[place, 0] = text
+        return str(write_otb(tmp_path / "a.mat", bare, Description=other))
+
+    with pytest.raises(ValueError, match="a.mat: column 5 of the electrode grid has no unit; valid are"):
+        otb.read(changed(4, "Muscle - AUX 3 - GR08MM1305 (5)"))
+    for text, said in (("", "not described"), ("AUX 1[V]", "AUX 1[V]"), ("Muscle - GR08MM1305[uV]",) * 2):
+        [note] = otb.read(changed(4, text)).notes
+        assert note == f"a: column 5 ({said}) is left out, as neither electrode, motor unit nor force"
+    said = otb.read(changed(70, "AUX 1[V]")).notes
+    assert said[1].startswith("a: 'Source for decomposition of ...' is there 3 times for 4 motor units")
+    assert said[1].endswith("none is used")
 
 
 def test_two_arrays_are_both_read(short, tmp_path):

@@ -153,6 +153,10 @@ def test_foreign_mat_file_names_what_it_holds(reader, kind, tmp_path):
         ({"SamplingFrequency": np.array([[1, 2]])}, "holds 2 values"),
         ({"Description": cell("one")}, "1 descriptions for"),
         ({"Data": "text"}, "no single table"),
+        (
+            {"Data": np.ones((72, 9)), "Description": cell(*["AUX"] * 72)},
+            "72 descriptions for 9 columns .* Data = Data.'",
+        ),
     ],
 )
 def test_otb_wrong_variable(changes, says, short, tmp_path):
@@ -177,7 +181,9 @@ def test_otb_without_decomposition(short, tmp_path):
             {"MUPulses": cell(np.array([[1, 99999999]]), shape=(1, 1))},
             "motor unit 1 has a discharge at sample 99999998",
         ),
-        ({"MUPulses": cell(np.array([[0, 5]]), shape=(1, 1))}, "discharge at sample -1"),
+        ({"MUPulses": cell(np.array([[-3, 5]]), shape=(1, 1))}, "discharge at sample -4"),
+        ({"MUPulses": cell(np.array([[0, 5]]), shape=(1, 1))}, "unit 1 holds 0, pulses are counted from 1; .* add 1"),
+        ({"MUPulses": np.arange(4096)[None] % 200 == 0.0}, "must be a row of samples, found 1 x 4096 logical values"),
         ({"MUPulses": cell(np.array([[5, 5]]), shape=(1, 1))}, "there twice"),
         ({"SIG": np.eye(3)}, "no cell array"),
     ],

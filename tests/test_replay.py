@@ -26,7 +26,7 @@ from neuroexp.events import Event
 from neuroexp.models.mldcnn import MLDCNN
 from neuroexp.recording import Recording, broken_allowed
 from neuroexp.recordings import eng_simulated, hdsemg_simulated
-from neuroexp.replay import lsl, pace, report, scoring, source, view
+from neuroexp.replay import lsl, montage, pace, report, scoring, source, view
 from neuroexp.replay.pace import Decoding, Latencies, Tally
 from neuroexp.replay.play import options, replay
 from neuroexp.replay.scoring import Truth
@@ -545,8 +545,11 @@ def test_a_stream_whose_clock_is_set_goes_on_behind_one_gap(tmp_path, capsys):
 def test_a_live_stream_comes_in_microvolts_and_its_silence_is_noted():
     notes: list[str] = []
     foreign = Sender(noise(64, 3), 2048, unit="bananas")
-    with pytest.raises(ValueError, match="has channel 1 in bananas: valid are microvolts, millivolts and volts"):
+    with pytest.raises(ValueError, match="has channel 1 in bananas: valid are uV, mV and V, and their names"):
         lsl.inlet(foreign.name, SPEC, 1, notes.append)
+    irregular = Sender(noise(64, 3), 0)
+    with pytest.raises(ValueError, match="names no sampling rate .* set the nominal rate where the stream is made"):
+        lsl.inlet(irregular.name, SPEC, 1, notes.append)
     signal = noise(256, 3)
     sender = Sender(signal, 2048, unit="millivolts")
     pieces = lsl.inlet(sender.name, SPEC, 2, notes.append)
@@ -555,6 +558,33 @@ def test_a_live_stream_comes_in_microvolts_and_its_silence_is_noted():
     np.testing.assert_array_equal(heard, 1000 * signal)
     [note] = notes
     assert re.fullmatch(rf"lsl:{sender.name} sent nothing in the last [1-9]\d*\.\d s, after 0\.1 s of signal", note)
+
+
+@pytest.mark.parametrize(
+    ("units", "scale", "says"),
+    [
+        ([], [1, 1, 1], "lsl:x names no unit: its values are taken as microvolts"),
+        ([None, "", " "], [1, 1, 1], "lsl:x names no unit: its values are taken as microvolts"),
+        (["uV", "\u00b5V", "microvolts"], [1, 1, 1], ""),
+        (["mV", "Volt", "millivolts"], [1e3, 1e6, 1e3], ""),
+        (
+            ["mV", None, "millivolts"],
+            [1e3, 1e3, 1e3],
+            "lsl:x names no unit for channel 2: taken as mV, like the others",
+        ),
+        (["mV"], [1e3] * 3, "lsl:x names no unit for channel 2 and 1 more: taken as mV, like the others"),
+        (["mV", "", "V"], None, "lsl:x names no unit for channel 2, and those of the others are V, mV"),
+        (["mV", "pT", "V"], None, "lsl:x has channel 2 in pT: valid are uV, mV and V"),
+    ],
+)
+def test_channels_of_a_stream_come_in_the_units_that_it_names(units, scale, says):
+    if scale is None:
+        with pytest.raises(ValueError, match=says):
+            montage.microvolts(units, np.arange(3), "x")
+        return
+    found, said = montage.microvolts(units, np.arange(3), "x")
+    np.testing.assert_array_equal(found, scale)
+    assert said == says
 
 
 def test_a_run_is_replayed_from_file_and_from_lsl(neuroexp, typed, tmp_path, monkeypatch):  # noqa: PLR0915 - one training

@@ -1,5 +1,7 @@
 """An edited network is another network: its runs are others, and what an earlier run trained is loaded as it was."""
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -69,6 +71,37 @@ def test_source_is_what_a_network_is_made_of_and_nothing_is_imported(mine):
     assert sources.digests({"_target_": "gone.Net", "x": {"_target_": "os.system"}}) == {}
     (mine / "broken.py").write_text("def (")
     assert list(sources.digests({"_target_": "broken.Net"})) == ["broken"]
+
+
+def test_packages_without_init_and_imports_by_name_count_too(mine):
+    for name, text in (
+        ("plain/net", "from . import near\nfrom .inner.deep import X\n"),
+        ("plain/near", "import importlib\nhelpers = importlib.import_module('helpers_of_mine')\n"),
+        ("plain/inner/deep", "from ..round import Y\n"),
+        ("plain/round", "from .net import Net\n"),
+    ):
+        place = mine / f"{name}.py"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text)
+    found = sources.digests({"_target_": "plain.net.Net"})
+    assert list(found) == ["helpers_of_mine", "plain.inner.deep", "plain.near", "plain.net", "plain.round"]
+    sources.keep(found, mine / "kept")
+    assert sources.index(mine / "kept") == found
+    assert sources.file("plain") is sources.file("plain.inner") is sources.file("plain.nowhere.x") is None
+
+
+def test_an_edit_that_keeps_time_and_size_is_compiled_anew(mine):
+    """As of a file that is unpacked or copied with its time, where a constant is another."""
+    path, words = mine / "constant_of_mine.py", [sys.executable, "-c", "import constant_of_mine as c; print(c.VALUE)"]
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+    def imported(text: str) -> str:
+        path.write_text(text)
+        os.utime(path, (1e9, 1e9))
+        sources.fresh(sources.digests({"_target_": "constant_of_mine.Net"}))
+        return subprocess.run(words, env=env, capture_output=True, text=True, check=True).stdout.strip()
+
+    assert [imported(f"VALUE = {value}\n") for value in (1, 2, 3)] == ["1", "2", "3"]
 
 
 def test_of_a_checkout_its_networks_count():

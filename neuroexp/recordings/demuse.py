@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from neuroexp.decomposed import enough_pnr, noticed
 from neuroexp.matfile import MatFile, found, load, single
 from neuroexp.recording import Recording, keep, without_channels
+from neuroexp.recordings.demuse_interval import decomposed_part
 from neuroexp.voltages import factor
 
 NEEDED = ("SIG", "MUPulses", "fsamp")
@@ -53,10 +55,11 @@ def read(
     units = keep(len(pulses), discard_units, "motor unit", file.name) if pulses else np.arange(0)
     ratios, notes = _ratios(file, len(pulses))
     units, said = enough_pnr(ratios, units, min_pnr_db, file.stem) if pulses else (units, ())
-    pnr_db = _pnr_db(file, ratios, units)
+    pnr_db = _pnr_db(file, ratios, units, discard_units)
+    _check_pulses(file, pulses, units, len(signal))
     trains = [pulses[unit] - 1 for unit in units]  # MATLAB counts from 1
     effort = _force(file, len(signal))
-    stretch, cut = _stretch(file, crop, len(signal), rate_hz, pulses)
+    stretch, cut = decomposed_part(file, crop, len(signal), rate_hz, trains)
     if stretch is not None:
         low, high = stretch
         signal, effort = signal[low:high], None if effort is None else effort[low:high]
@@ -92,12 +95,18 @@ def _signal(file: MatFile, scale: float) -> tuple[NDArray[np.float32], NDArray[n
             values = file.vector(f"'SIG' of {electrode}", cells[row, column], "a row of numbers, or empty")
             if not values.size:
                 continue
-            if signals and len(values) != len(signals[0]):
-                raise ValueError(f"{file.name}: {electrode} has {len(values)} samples, others have {len(signals[0])}")
             grid[row, column] = len(signals)
             signals.append(values)
     if not signals:
         raise ValueError(f"{file.name}: every cell of 'SIG' is empty")
+    [(length, _)] = Counter(map(len, signals)).most_common(1)
+    for channel, values in enumerate(signals):
+        if len(values) != length:
+            row, column = (int(place) + 1 for place in np.argwhere(grid == channel)[0])
+            raise ValueError(
+                f"{file.name}: the electrode in row {row}, column {column} has {len(values)} sample{'s' * (len(values) > 1)}, "
+                f"others have {length}; where there is no electrode, in MATLAB SIG{{{row},{column}}} = []"
+            )
     signal = np.empty((len(signals[0]), len(signals)), np.float32)
     for channel, values in enumerate(signals):
         signal[:, channel] = single(values if scale == 1 else values * scale)
@@ -113,7 +122,11 @@ def _marked(file: MatFile, grid: NDArray[np.int64]) -> list[int]:
     if not marks.size:
         return []
     if marks.shape != grid.shape:
-        raise ValueError(f"{file.name}: 'discardChannelsVec' is {marks.shape}, the grid {grid.shape}")
+        size, valid = (" x ".join(map(str, shape)) for shape in (marks.shape, grid.shape))
+        raise ValueError(
+            f"{file.name}: 'discardChannelsVec' is {size}, the grid of 'SIG' is {valid}, so nobody can tell which electrodes "
+            "are meant; recording.keep_discarded=true reads the file without it"
+        )
     if not np.isfinite(marks).all():
         raise ValueError(f"{file.name}: 'discardChannelsVec' must be 0 or 1 for each electrode, found nan or infinity")
     return [int(channel) + 1 for channel in grid[(marks != 0) & (grid >= 0)]]
@@ -151,6 +164,30 @@ def _pulses(file: MatFile) -> list[NDArray[np.int64]]:
     return trains
 
 
+def _check_pulses(file: MatFile, pulses: Sequence[NDArray[np.int64]], units: NDArray[np.int64], n_samples: int) -> None:
+    """Raise ValueError where the numbers of a unit that is kept count from 0, or are a train of 0 and 1."""
+    for unit in units:
+        train, which = pulses[unit], f"{file.name}: 'MUPulses' of motor unit {unit + 1} holds"
+        if len(train) == n_samples and np.isin(train, (0, 1)).all():
+            raise ValueError(
+                f"{which} a 0 or 1 for each sample; in MATLAB find(...) makes pulses, counted from 1, of it"
+            )
+        if len(train) and train[0] == 0:
+            raise ValueError(
+                f"{which} 0, pulses are counted from 1; if they were saved from Python, add 1 to all of them"
+            )
+
+
+def _more(wrong: Sequence[int]) -> str:
+    return f", and {len(wrong) - 1} more {'are' if len(wrong) > 2 else 'is'} like it" if len(wrong) > 1 else ""
+
+
+def _without(wrong: Sequence[int], typed: Sequence[int]) -> str:
+    """Return what to type to leave units, counted from 0, out beside those that the user has left out already."""
+    numbers = ",".join(map(str, sorted({*typed, *(unit + 1 for unit in wrong)})))
+    return f"leave {'them' if len(wrong) > 1 else 'it'} out with recording.discard_units=[{numbers}]"
+
+
 def _ratios(file: MatFile, n_units: int) -> tuple[NDArray[Any], tuple[str, ...]]:
     """Return the pulse-to-noise ratio of each unit, none when the file does not say, and a note when it cannot be used."""
     ratios = file.vector("'PNR'", file.get("PNR"), "one number per motor unit")
@@ -160,16 +197,15 @@ def _ratios(file: MatFile, n_units: int) -> tuple[NDArray[Any], tuple[str, ...]]
     return ratios[:0], (f"{file.stem}: {which}, so nobody can tell whose they are: it is not used",)
 
 
-def _pnr_db(file: MatFile, ratios: NDArray[Any], units: NDArray[np.int64]) -> tuple[float, ...]:
+def _pnr_db(file: MatFile, ratios: NDArray[Any], units: NDArray[np.int64], typed: Sequence[int]) -> tuple[float, ...]:
     """Return the pulse-to-noise ratio of each unit that is kept; none when the file does not say."""
     if not ratios.size:
         return ()
-    for unit in units:
-        if not np.isfinite(ratios[unit]):
-            raise ValueError(
-                f"{file.name}: 'PNR' of motor unit {unit + 1} is {ratios[unit]:g}; leave the motor unit out with "
-                f"recording.discard_units=[{unit + 1}]"
-            )
+    wrong = [int(unit) for unit in units if not np.isfinite(ratios[unit])]
+    if wrong:
+        raise ValueError(
+            f"{file.name}: 'PNR' of motor unit {wrong[0] + 1} is {ratios[wrong[0]]:g}{_more(wrong)}; {_without(wrong, typed)}"
+        )
     return tuple(float(ratios[unit]) for unit in units)
 
 
@@ -184,38 +220,3 @@ def _force(file: MatFile, n_samples: int) -> NDArray[np.float32] | None:
             f"{file.name}: 'ref_signal' has {len(force)} samples, 'SIG' {n_samples}; recording.force=false leaves it out"
         )
     return single(force)
-
-
-def _stretch(
-    file: MatFile, crop: bool | None, n_samples: int, rate_hz: float, pulses: Sequence[NDArray[np.int64]]
-) -> tuple[tuple[int, int] | None, tuple[str, ...]]:
-    """Return the first sample and the end of what to keep, None for all, and a note where nobody has typed which."""
-    if crop is not None:
-        return _interval(file, n_samples, rate_hz) if crop else None, ()
-    said = [file.get(key) for key in ("startSIGInt", "stopSIGInt")]
-    if all(isinstance(value, np.ndarray) and not value.size for value in said):
-        return None, ()
-    try:
-        low, high = _interval(file, n_samples, rate_hz)
-    except ValueError as error:
-        return None, (f"{error}; the whole recording is used",)
-    samples = np.concatenate([*pulses, np.empty(0, np.int64)]) - 1
-    inside = samples.size and samples.min() >= low - 1 and samples.max() <= high  # a pulse may lie on either edge
-    if not inside or high - low >= n_samples - 1:
-        return None, ()
-    low, high = min(low, int(samples.min())), max(high, int(samples.max()) + 1)
-    note = (
-        f"{file.stem}: only {low / rate_hz:g} to {high / rate_hz:g} s of {n_samples / rate_hz:g} s are used, startSIGInt to "
-        "stopSIGInt, for all pulses lie there and nobody decomposed the rest; recording.crop=false uses all"
-    )
-    return (max(low, 0), min(high, n_samples)), (note,)
-
-
-def _interval(file: MatFile, n_samples: int, rate_hz: float) -> tuple[int, int]:
-    seconds = [file.number(key) for key in ("startSIGInt", "stopSIGInt")]
-    low, high = (float(np.round(second * rate_hz)) for second in seconds)
-    if not 0 <= low < high <= n_samples:
-        raise ValueError(
-            f"{file.name}: startSIGInt to stopSIGInt is {seconds[0]:g} to {seconds[1]:g} s of {n_samples / rate_hz:g} s"
-        )
-    return int(low), int(high)

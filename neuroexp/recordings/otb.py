@@ -45,7 +45,7 @@ def read(
     file.need(NEEDED, "OTBioLab+ export", {"MUPulses": "recording=demuse reads DEMUSE's results"})
     rate_hz = file.rate_hz("SamplingFrequency")
     data = _table(file, rate_hz)
-    descriptions = _descriptions(file, data.shape[1])
+    descriptions = _descriptions(file, *data.shape)
     known = columns(descriptions, file.name)
     channels = keep(len(known.channels), discard_channels, "channel", file.name)
     channels = np.setdiff1d(channels, known.strangers)
@@ -122,7 +122,7 @@ def _table(file: MatFile, rate_hz: float) -> NDArray[Any]:
     return data
 
 
-def _descriptions(file: MatFile, n_columns: int) -> list[str]:
+def _descriptions(file: MatFile, n_samples: int, n_columns: int) -> list[str]:
     value = file.get("Description")
     cells = list(value.ravel()) if isinstance(value, np.ndarray) and value.dtype == object else [value]
     if isinstance(value, Text):  # a row of letters per column
@@ -133,7 +133,8 @@ def _descriptions(file: MatFile, n_columns: int) -> list[str]:
             raise ValueError(f"{file.name}: 'Description' of column {column} must be text, found {found(cell)}")
         texts.append(cell.lines[0].strip() if isinstance(cell, Text) and cell.lines else "")
     if len(texts) != n_columns:
-        raise ValueError(f"{file.name}: {len(texts)} descriptions for {n_columns} columns of data")
+        turned = "; 'Data' lies on its side, in MATLAB Data = Data.' turns it" if len(texts) == n_samples else ""
+        raise ValueError(f"{file.name}: {len(texts)} descriptions for {n_columns} columns of data{turned}")
     return texts
 
 
@@ -171,10 +172,17 @@ def _binary(column: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def _grid(descriptions: Sequence[str], known: Columns, channels: NDArray[np.int64]) -> NDArray[np.int64] | None:
-    """Return the 13x5 grid (row, column) -> channel of the electrode arrays whose order is known, else None."""
+    """Return the 13x5 grid (row, column) -> channel of the electrode arrays whose order is known, else None.
+
+    An electrode's place follows from the number in its description, in whatever order the columns are.
+    """
     places = np.setdiff1d(np.arange(len(known.channels)), known.strangers)  # of the whole grid
-    if not GRID_13X5.search(descriptions[known.channels[places[0]]]) or len(places) != 64:
+    electrodes = np.array(known.electrodes)[places]
+    if (
+        not GRID_13X5.search(descriptions[known.channels[places[0]]])
+        or not len(places) == len(np.unique(electrodes)) == 64
+    ):
         return None
-    grid = np.concatenate([[-1], np.arange(64)]).reshape(5, 13).T
+    grid = np.concatenate([[-1], np.argsort(electrodes)]).reshape(5, 13).T
     grid[:, 1::2] = grid[::-1, 1::2]
     return without_channels(grid, np.flatnonzero(np.isin(places, channels)))

@@ -14,6 +14,8 @@ STEP_S = (
 HOLD_S = 0.05  # after which samples that came too late for their count do not catch up any more, as those of a burst do
 DRIFT = 0.02  # of its nominal rate by which a stream may be slower before that counts as lost samples
 SLOW, SLOW_S = 0.005, 5.0  # a share of the rate that is worth saying, after as many seconds
+FAR, MANY = 0.1, 10  # a share of the rate, and gaps, from which on it is the rate itself that is doubtful
+STILL = 0.9  # of the time that stamps do not pass
 SET_S = 10.0  # a stamp further ahead than this of the time that has passed comes from a clock that was set
 
 
@@ -42,6 +44,7 @@ class Clock:
         """`rate_hz` is the stream's nominal rate."""
         self.rate_hz = rate_hz
         self.count = 0  # the number of the next sample
+        self.gaps = self.missing = 0
         self.held: list[tuple[NDArray[np.float32], NDArray[np.float64], float]] = []
         self._longest_s = self._slower_s = 0.0
         self._anchor: tuple[int, float] | None = None  # number and stamp
@@ -107,7 +110,8 @@ class Clock:
                 seam += ", more than have passed: its samples are counted on"
                 self._set(float(held[0][1][0]), held[0][2])
             else:
-                self.count += round(late_s * self.rate_hz)
+                missing = round(late_s * self.rate_hz)
+                self.count, self.missing, self.gaps = self.count + missing, self.missing + missing, self.gaps + 1
             for piece in held:
                 for placed in self.take(*piece):
                     yield Placed(placed.values, placed.first, placed.arrived, placed.seam or seam)
@@ -123,7 +127,19 @@ class Clock:
         """Return in a sentence that the stream was not as fast as it says, if that is so."""
         passed_s = self.count / self.rate_hz
         share = self._slower_s / max(passed_s, 1e-9)
-        if passed_s < SLOW_S or abs(share) < SLOW:
+        if passed_s < SLOW_S or (abs(share) < SLOW and self.missing < FAR * self.count):
+            return ""
+        if share < -STILL:
+            return "its time stamps stand still, so nobody can tell whether samples are lost: its nominal rate counts alone"
+        if share < -FAR or (self.gaps >= MANY and self.missing > FAR * self.count):
+            found_hz = self.rate_hz * (1 - self.missing / self.count) / (1 + share)
+            many = (
+                f", or {self.missing / self.count:.0%} of its samples are lost, in {self.gaps} gaps"
+                if self.missing
+                else ""
+            )
+            return f"by its time stamps it sends about {found_hz:.0f} Hz, its nominal rate is {self.rate_hz:g} Hz{many}"
+        if abs(share) < SLOW:
             return ""
         found = f"its samples came {100 * abs(share):.1f} % {'slower' if share > 0 else 'faster'} than its nominal rate says"
         return f"{found}, which is its clock here{', or some are lost here and there' if share > 0 else ''}"

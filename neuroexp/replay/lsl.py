@@ -51,6 +51,11 @@ def inlet(
     if len({info.uid() for info in found}) > 1:
         raise ValueError(f"input=lsl:{name}: {len(found)} streams have this name")
     info = found[0]
+    if info.nominal_srate() == lsl.IRREGULAR_RATE:
+        raise ValueError(
+            f"lsl:{name} names no sampling rate (it is irregular in LSL's words), {spec.name} was trained on "
+            f"{spec.rate_hz:g} Hz: set the nominal rate where the stream is made"
+        )
     if info.nominal_srate() != spec.rate_hz:
         raise ValueError(f"lsl:{name} has {info.nominal_srate():g} Hz, {spec.name} was trained on {spec.rate_hz:g}")
     source = lsl.StreamInlet(info)
@@ -62,17 +67,17 @@ def inlet(
             f"lsl:{name} was there a moment ago and does not answer any more: start it, and this again"
         ) from None
     taken = montage.chosen(channels, whole.get_channel_labels() or [], whole.channel_count(), name, spec)
-    scale = montage.microvolts(whole.get_channel_units() or [], taken, name)
-    if scale is None:
-        note(f"lsl:{name} names no unit: its values are taken as microvolts")
-    return _pulled(source, spec.rate_hz, seconds, np.float32(1) if scale is None else scale, taken, name, note, part)
+    scale, said = montage.microvolts(whole.get_channel_units() or [], taken, name)
+    if said:
+        note(said)
+    return _pulled(source, spec.rate_hz, seconds, scale, taken, name, note, part)
 
 
 def _pulled(
     source: Any,
     rate_hz: float,
     seconds: float | None,
-    scale: np.float32 | NDArray[np.float32],
+    scale: NDArray[np.float32],
     taken: NDArray[np.int64],
     name: str,
     note: Callable[[str], None],

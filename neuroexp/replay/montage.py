@@ -8,21 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from neuroexp import voltages
 from neuroexp.decoder import Spec
+from neuroexp.shown import plain
 
-UNITS_UV = {  # what the streams of acquisition systems call them, without case: microvolts
-    "microvolts": 1.0,
-    "microvolt": 1.0,
-    "uv": 1.0,
-    "µv": 1.0,
-    "μv": 1.0,
-    "millivolts": 1e3,
-    "millivolt": 1e3,
-    "mv": 1e3,
-    "volts": 1e6,
-    "volt": 1e6,
-    "v": 1e6,
-}
 SHOWN = 12  # labels of a stream, of which a sentence names no more
 
 
@@ -84,17 +73,29 @@ def _known(labels: Sequence[str | None]) -> str:
     return f" (its labels: {', '.join(named[:SHOWN])}{', ...' * (len(named) > SHOWN)})" if named else ""
 
 
-def microvolts(units: Sequence[str | None], taken: NDArray[np.int64], name: str) -> NDArray[np.float32] | None:
-    """Return the microvolts (channel,) of one unit of each channel at the places `taken`.
+def microvolts(units: Sequence[str | None], taken: NDArray[np.int64], name: str) -> tuple[NDArray[np.float32], str]:
+    """Return the microvolts (channel,) of one unit of each channel at the places `taken`, and what to say of it, if anything.
 
-    None where the stream does not name the unit of each; raises ValueError for one that is not known.
+    Channels without a unit are in that of the others, and in microvolts where no channel names one. Raises ValueError for a
+    unit that is not known, and when the others have several.
     """
-    named = [(place, (units[place] or "").strip() if place < len(units) else "") for place in taken.tolist()]
-    if not all(unit for _, unit in named):
-        return None
-    for place, unit in named:
-        if unit.lower() not in UNITS_UV:
+    named = [(place + 1, (units[place] or "").strip() if place < len(units) else "") for place in taken.tolist()]
+    for number, unit in named:
+        if unit and voltages.microvolts(unit) is None:
             raise ValueError(
-                f"lsl:{name} has channel {place + 1} in {unit}: valid are microvolts, millivolts and volts"
+                f"lsl:{name} has channel {number} in {plain(unit, 20)}: valid are uV, mV and V, and their names"
             )
-    return np.array([UNITS_UV[unit.lower()] for _, unit in named], dtype=np.float32)
+    known = {unit for _, unit in named if unit}
+    without = [number for number, unit in named if not unit]
+    if not known:
+        return np.ones(len(named), np.float32), f"lsl:{name} names no unit: its values are taken as microvolts"
+    if without and len({voltages.microvolts(unit) for unit in known}) > 1:
+        raise ValueError(
+            f"lsl:{name} names no unit for channel {without[0]}, and those of the others are {', '.join(sorted(known))}"
+        )
+    other = min(known)
+    scale = np.array([voltages.microvolts(unit or other) for _, unit in named], dtype=np.float32)
+    if not without:
+        return scale, ""
+    which = f"channel {without[0]}" + (f" and {len(without) - 1} more" if len(without) > 1 else "")
+    return scale, f"lsl:{name} names no unit for {which}: taken as {plain(other, 20)}, like the others"
