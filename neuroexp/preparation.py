@@ -65,7 +65,7 @@ def prepared(
 
     Raises ValueError as `prepared.prepare` does.
     """
-    _check(recording, rate_hz)
+    _check(recording, rate_hz, settings.band_hz)
     grid = recording.grid if recording.grid is not None else GRID
     signal = _cleaned(recording, settings, grid)
     on, off = _stimuli(recording, signal[:, grid[len(grid) // 2]], settings)
@@ -163,17 +163,22 @@ def _traces(
     }
 
 
-def _check(recording: Recording, rate_hz: float) -> None:
+def _check(recording: Recording, rate_hz: float, band_hz: Sequence[float]) -> None:
     n_channels = recording.signal.shape[1]
     if n_channels != RINGS * CONTACTS:
         raise ValueError(
             f"{recording.name}: {n_channels} channels, a cuff of {RINGS} rings with {CONTACTS} contacts has {RINGS * CONTACTS}"
         )
+    misfit = signals.misfit(band_hz, recording.rate_hz)
+    band = f"dataset.preprocessing.band_hz={signals.fitting(band_hz, recording.rate_hz)}"
     if recording.rate_hz != rate_hz:
         raise ValueError(
             f"{recording.name}: sampled at {recording.rate_hz:g} Hz, but dataset.rate_hz is {rate_hz:g}; "
             f"set dataset.rate_hz={recording.rate_hz:g} to count the window in its samples"
+            + (f", and {band} to filter it" if misfit else "")
         )
+    if misfit:
+        raise ValueError(f"{recording.name}: {misfit}; set {band}")
 
 
 def _pieces(trace: NDArray[np.float32], intervals: signals.Intervals) -> NDArray[np.float32]:

@@ -309,6 +309,10 @@ def steady():
 BROKEN = {
     "made dorsiflexion: 32 channels, a cuff of 7 rings with 8 contacts has 56": lambda: (session(quiet()[:, :32]), {}),
     "sampled at 20000 Hz, but dataset.rate_hz is 30000; set dataset.rate_hz=20000": lambda: (session(quiet(), 2e4), {}),
+    "set dataset.rate_hz=8000 to count the window in its samples, and dataset.preprocessing.band_hz=.800,3600.": lambda: (
+        session(quiet(), 8e3),
+        {},
+    ),
     "no CAP lies between low_sd=20 and high_sd=25 standard dev": lambda: (session(quiet()), {"low_sd": 20.0}),
     r"channel 5 lies beyond ±40 µV in 9\d% of the samples, more than": lambda: (session(loud(4, 500)), {}),
     "channel 10 is flat; leave it out": lambda: (session(loud(9, 0)), {}),
@@ -324,7 +328,7 @@ def test_one_clear_sentence(sentence, tmp_path):
 
 
 def test_a_band_beyond_half_the_sampling_rate(tmp_path):
-    with pytest.raises(ValueError, match="a band-pass of 800 to 20000 Hz does not fit"):
+    with pytest.raises(ValueError, match=r"a band-pass of 800 to 20000 Hz .*band_hz=\[800,13500\]"):
         prepare(session(quiet()), changed(band_hz=[800, 20000]), 100, RATE, str(tmp_path))
 
 
