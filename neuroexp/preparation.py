@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroexp import signals
-from neuroexp.cuff import CONTACTS, GRID, RINGS
+from neuroexp import memory, signals
+from neuroexp.cuff import CLASSES, CONTACTS, GRID, RINGS
 from neuroexp.recording import Recording
 
 ROOM = 0.9  # of the threshold that the noise at rest would set, which other recordings of a cuff have as well
@@ -54,19 +54,28 @@ class Prepared:
     rest_windows: NDArray[np.float32]
     n_samples: int
     n_stimuli: int
+    n_caps: int  # among the peaks, were all its stimuli to set the thresholds
     facts: dict[str, float]
     traces: dict[str, NDArray[np.float64]]
 
 
 def prepared(
-    recording: Recording, settings: Preprocessing, window: int, rate_hz: float, number: int, above_uv: float
+    recording: Recording,
+    settings: Preprocessing,
+    window: int,
+    rate_hz: float,
+    number: int,
+    above_uv: float,
+    others: Sequence[Prepared] = (),
 ) -> Prepared:
     """Return what the recording of class `number` yields, peaks above what its stimuli or, if lower, `above_uv` need.
 
-    Raises ValueError as `prepared.prepare` does.
+    `others` are in memory already. Raises ValueError as `prepared.prepare` does.
     """
     _check(recording, rate_hz, settings.band_hz)
     grid = recording.grid if recording.grid is not None else GRID
+    if window > len(recording.signal):
+        raise ValueError(f"window={window} is longer than {recording.name}, which has {len(recording.signal)} samples")
     signal = _cleaned(recording, settings, grid)
     on, off = _stimuli(recording, signal[:, grid[len(grid) // 2]], settings)
     trace = signals.channel_mean(signal, grid[len(grid) // 2])
@@ -86,6 +95,7 @@ def prepared(
             f"{recording.name}: no CAP lies between low_sd={settings.low_sd:g} and high_sd={settings.high_sd:g} standard "
             "deviations during a stimulus (dataset.preprocessing)"
         )
+    _check_memory(recording.name, window, [*((len(one.first), one.n_caps) for one in others), (len(first), n_caps)])
     rest_first, rest_gap = _at_rest(off, window, n_caps, np.random.default_rng([number, 0]))
     return Prepared(
         lowest_uv=lowest_uv,
@@ -102,6 +112,7 @@ def prepared(
         rest_windows=_cut(signal, rest_first, window),
         n_samples=len(signal),
         n_stimuli=len(on),
+        n_caps=n_caps,
         facts={
             "snr_db": signals.snr_db(signal, on, off),
             "stimuli": len(on),
@@ -183,6 +194,19 @@ def _check(recording: Recording, rate_hz: float, band_hz: Sequence[float]) -> No
 
 def _pieces(trace: NDArray[np.float32], intervals: signals.Intervals) -> NDArray[np.float32]:
     return np.concatenate([trace[start:stop] for start, stop in intervals])
+
+
+def _check_memory(name: str, window: int, counts: Sequence[tuple[int, int]]) -> None:
+    """Refuse windows that are more than the memory, by the peaks and CAPs of each class known so far, before they are cut.
+
+    All peaks, and as many windows at rest as there are CAPs, are held twice while the classes are laid end to end; CAPs
+    three times while a fold is made: as chosen, in the order of their channels, and standardised.
+    """
+    peaks, found = (sum(column) for column in zip(*counts, strict=True))
+    per_sample = max(2 * peaks, 3 * found) * RINGS * CONTACTS * 4
+    fits = memory.round_down(memory.spare() / per_sample * len(counts) / len(CLASSES))  # the other classes like these
+    advice = f"window={fits} would fit" if fits > 1 else "take a shorter recording"
+    memory.check(window * per_sample, f"{name}: window={window} around {peaks:,} peaks", advice)
 
 
 def _cut(signal: NDArray[np.float32], first: NDArray[np.int64], window: int) -> NDArray[np.float32]:

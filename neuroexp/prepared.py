@@ -79,11 +79,12 @@ def _join(session: Session, settings: Preprocessing, window: int, rate_hz: float
     )
     parts: list[Prepared] = []
     for name in bar:
-        parts.append(prepared(session.read(name), settings, window, rate_hz, len(parts), above_uv))
+        parts.append(prepared(session.read(name), settings, window, rate_hz, len(parts), above_uv, parts))
     lowest = min([above_uv, *(part.lowest_uv for part in parts)])
     for number, name in enumerate(session.classes):
         if parts[number].above_uv > lowest:  # another class is much quieter
-            parts[number] = prepared(session.read(name), settings, window, rate_hz, number, lowest)
+            others = [*parts[:number], *parts[number + 1 :]]
+            parts[number] = prepared(session.read(name), settings, window, rate_hz, number, lowest, others)
     offsets = np.cumsum([0] + [part.n_samples for part in parts])
     stimuli = np.cumsum([0] + [part.n_stimuli + 1 for part in parts])  # a gap more than stimuli
     facts: dict[str, float] = {}

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from neuroexp import kinds
-from neuroexp.cuff import CLASSES, CONTACTS, GRID, RINGS, Session
-from neuroexp.foreign import LONGEST_NAME, physical_bytes
+from neuroexp import kinds, memory
+from neuroexp.cuff import CLASSES, CONTACTS, COPIES, GRID, RINGS, Session
+from neuroexp.foreign import LONGEST_NAME
 from neuroexp.recording import Recording
 from neuroexp.recordings.rhd import File, open_file
 from neuroexp.recordings.rhd_order import check_once, ordered
@@ -153,14 +153,12 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _check_memory(folder: Path, classes: dict[str, list[File]]) -> None:
-    """Refuse a class whose voltages this machine cannot hold, before its files are read to the end."""
+    """Refuse a class that this machine has not the memory to prepare, before its files are read to the end."""
     for which, files in classes.items():
-        needed = sum(file.n_samples for file in files) * CHANNELS * 4
-        if needed > physical_bytes():
-            raise ValueError(
-                f"{plain(folder, LONGEST_NAME)}: {which} takes {needed / 1e9:.1f} GB of memory, this machine has "
-                f"{physical_bytes() / 1e9:.1f} GB; leave files out of its folder"
-            )
+        n_samples, each = sum(file.n_samples for file in files), CHANNELS * 4 * COPIES
+        fits_s = memory.round_down(memory.spare() / each / files[0].rate_hz)
+        advice = f"leave files out of its folder, {fits_s} s of recording would fit"
+        memory.check(n_samples * each, f"{plain(folder, LONGEST_NAME)}: {which}", advice)
 
 
 def _check_rate(firsts: list[File], rate_hz: float) -> None:
