@@ -126,6 +126,8 @@ def _cleaned(recording: Recording, settings: Preprocessing, grid: NDArray[np.int
     """Return the signal (time, channel) clipped, filtered and referenced; raises ValueError for channels that clip."""
     signal, beyond = signals.clip(recording.signal, settings.clip_uv)
     clipped = np.flatnonzero(beyond > settings.most_clipped)
+    if _drifts(clipped, grid):
+        raise DriftError(recording, settings, len(clipped))
     if len(clipped):
         most = f"more than dataset.preprocessing.most_clipped={settings.most_clipped:g}"
         said = f"beyond ±{settings.clip_uv:g} µV in {beyond[clipped].max():.0%} of the samples, {most}"
@@ -133,6 +135,36 @@ def _cleaned(recording: Recording, settings: Preprocessing, grid: NDArray[np.int
     low_hz, high_hz = settings.band_hz
     signal = signals.bandpass(signal, recording.rate_hz, low_hz, high_hz, settings.order, settings.zero_phase)
     return signals.tripolar(signal, grid, settings.per_contact)
+
+
+def _drifts(clipped: NDArray[np.int64], grid: NDArray[np.int64]) -> bool:
+    """Return whether so many channels clip that no neighbours could replace them: more than half, or a whole ring."""
+    return len(clipped) > grid.size / 2 or any(np.isin(ring, clipped).all() for ring in grid)
+
+
+def limit_uv(recording: Recording, most_clipped: float) -> float:
+    """Return the smallest clip_uv, in two digits, beyond which no channel has more than a share of its samples."""
+    highest = max(float(np.quantile(np.abs(channel), 1 - most_clipped)) for channel in recording.signal.T)
+    digit = 10 ** max(np.floor(np.log10(max(highest, 1))) - 1, 0)
+    return float((np.floor(highest / digit) + 1) * digit)
+
+
+class DriftError(ValueError):
+    """Most of a recording lies beyond clip_uv, which broken contacts do not explain; `advised` says what to set."""
+
+    def __init__(self, recording: Recording, settings: Preprocessing, count: int):
+        """`count` channels lie beyond."""
+        self.limit_uv = limit_uv(recording, settings.most_clipped)
+        self.said = (
+            f"{recording.name}: {count} of {recording.signal.shape[1]} channels lie beyond ±{settings.clip_uv:g} µV in "
+            f"more than {settings.most_clipped:.0%} of their samples (dataset.preprocessing.most_clipped): "
+            "that is drift or an offset, not broken contacts"
+        )
+        super().__init__(self.advised(self.limit_uv))
+
+    def advised(self, limit_uv: float) -> str:
+        """Return the sentence with a limit that fits; the band-pass, which comes after it, takes the drift away."""
+        return f"{self.said}; set dataset.preprocessing.clip_uv={limit_uv:g}, the band-pass then removes it"
 
 
 def _stimuli(
