@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import sys
@@ -127,7 +128,11 @@ def _follows(job: Job, decisions_hz: float | None) -> str:
 def _column(job: Job, setting: Setting) -> Column:
     import torch  # noqa: PLC0415 - a second to import, after the words are understood
 
-    network = trust.build(job.config["model"], job.trusted, **setting.shape)
+    from neuroexp import foresight  # noqa: PLC0415 - as above
+
+    build = functools.partial(trust.build, job.config["model"], job.trusted)
+    foresight.check_prediction(build, setting.shape)
+    network = build(**setting.shape)
     window = torch.zeros(1, setting.shape["n_channels"], setting.shape["window"])
     allowed = budget.read(job.config["budget"])
     costs = operations.costs(network, window)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from neuroexp.recording import Recording
 
 RINGS, CONTACTS = 7, 8  # of the cuff of Koh et al. (2020); channels are numbered ring by ring
+COPIES = 3.3  # of a class's signal that preparing it holds at once: as read, filtered and referenced; measured
 CLASSES = ("dorsiflexion", "plantarflexion", "pricking")
 GRID: NDArray[np.int64] = np.arange(RINGS * CONTACTS).reshape(RINGS, CONTACTS)  # (ring, contact) -> channel
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 from neuroexp import kinds
@@ -70,8 +72,26 @@ def _inside(folder: Path) -> str:
 
 
 def physical_bytes() -> int:
-    """Return how much memory this machine has; where it does not say, more than any machine has."""
+    """Return how much memory this machine has, or lets this process have; where it does not say, more than any has."""
     try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        found = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, OSError, ValueError):
-        return 1 << 62
+        found = 1 << 62
+    return min([found, *_limits()])
+
+
+def _limits(groups: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> Iterator[int]:
+    """Yield what a container, or a job of a scheduler, may use: the limits of this process's control groups (Linux)."""
+    try:
+        lines = groups.read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, names, path = line.split(":", 2)
+        if names not in ("", "memory"):
+            continue
+        top, name = (root / names, "memory.limit_in_bytes") if names else (root, "memory.max")
+        own = Path(path.lstrip("/"))
+        for group in (own, *own.parents):  # a limit holds for all groups inside
+            with contextlib.suppress(OSError, ValueError):  # not there, or the word max
+                yield int((top / group / name).read_text())

@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from neuroexp.foreign import physical_bytes
+
+PROCESS = 500_000_000  # bytes that Python and its libraries take in a training, whatever its data
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's mallopt
 DEFAULTS = {M_TRIM_THRESHOLD: 128 << 10, M_MMAP_MAX: 1 << 16}
 
@@ -32,6 +35,29 @@ def kept() -> Iterator[None]:
         for parameter, value in DEFAULTS.items():
             libc.mallopt(parameter, value)
         libc.malloc_trim(0)
+
+
+def spare() -> int:
+    """Return the bytes that this machine, or this process's share of it, has for data and networks."""
+    return max(physical_bytes() - PROCESS, 0)
+
+
+def check(needed: float, what: str, advice: str, have: int | None = None) -> None:
+    """Raise ValueError when `needed` bytes are more than there are, before they are taken and the system ends the process.
+
+    `what` needs them, `advice` is what would fit; `have` is what there is where it is not `spare`, as on a GPU.
+    """
+    have = spare() if have is None else have
+    if needed > have:
+        raise ValueError(
+            f"{what} takes about {needed / 1e9:.3g} GB of memory, there are {have / 1e9:.3g} GB for it: {advice}"
+        )
+
+
+def round_down(value: float) -> int:
+    """Return a number that can be typed, of two digits, at most `value`."""
+    digits = max(len(str(int(value))) - 2, 0)
+    return int(value) // 10**digits * 10**digits
 
 
 def reset_peak() -> None:

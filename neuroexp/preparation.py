@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroexp import signals
-from neuroexp.cuff import CONTACTS, GRID, RINGS
+from neuroexp import memory, signals
+from neuroexp.cuff import CLASSES, CONTACTS, GRID, RINGS
 from neuroexp.recording import Recording
 
 ROOM = 0.9  # of the threshold that the noise at rest would set, which other recordings of a cuff have as well
@@ -54,19 +54,28 @@ class Prepared:
     rest_windows: NDArray[np.float32]
     n_samples: int
     n_stimuli: int
+    n_caps: int  # among the peaks, were all its stimuli to set the thresholds
     facts: dict[str, float]
     traces: dict[str, NDArray[np.float64]]
 
 
 def prepared(
-    recording: Recording, settings: Preprocessing, window: int, rate_hz: float, number: int, above_uv: float
+    recording: Recording,
+    settings: Preprocessing,
+    window: int,
+    rate_hz: float,
+    number: int,
+    above_uv: float,
+    others: Sequence[Prepared] = (),
 ) -> Prepared:
     """Return what the recording of class `number` yields, peaks above what its stimuli or, if lower, `above_uv` need.
 
-    Raises ValueError as `prepared.prepare` does.
+    `others` are in memory already. Raises ValueError as `prepared.prepare` does.
     """
-    _check(recording, rate_hz)
+    _check(recording, rate_hz, settings.band_hz)
     grid = recording.grid if recording.grid is not None else GRID
+    if window > len(recording.signal):
+        raise ValueError(f"window={window} is longer than {recording.name}, which has {len(recording.signal)} samples")
     signal = _cleaned(recording, settings, grid)
     seams = recording.seams
     on, off = _stimuli(recording, signal[:, grid[len(grid) // 2]], settings)
@@ -88,6 +97,7 @@ def prepared(
             f"{recording.name}: no CAP lies between low_sd={settings.low_sd:g} and high_sd={settings.high_sd:g} standard "
             "deviations during a stimulus (dataset.preprocessing)"
         )
+    _check_memory(recording.name, window, [*((len(one.first), one.n_caps) for one in others), (len(first), n_caps)])
     rest_first, rest_gap = _at_rest(off, window, n_caps, np.random.default_rng([number, 0]))
     return Prepared(
         lowest_uv=lowest_uv,
@@ -104,6 +114,7 @@ def prepared(
         rest_windows=_cut(signal, rest_first, window),
         n_samples=len(signal),
         n_stimuli=len(on),
+        n_caps=n_caps,
         facts={
             "snr_db": signals.snr_db(signal, on, off),
             "stimuli": len(on),
@@ -117,6 +128,8 @@ def _cleaned(recording: Recording, settings: Preprocessing, grid: NDArray[np.int
     """Return the signal (time, channel) clipped, filtered and referenced; raises ValueError for channels that clip."""
     signal, beyond = signals.clip(recording.signal, settings.clip_uv)
     clipped = np.flatnonzero(beyond > settings.most_clipped)
+    if _drifts(clipped, grid):
+        raise DriftError(recording, settings, len(clipped))
     if len(clipped):
         most = f"more than dataset.preprocessing.most_clipped={settings.most_clipped:g}"
         said = f"beyond ±{settings.clip_uv:g} µV in {beyond[clipped].max():.0%} of the samples, {most}"
@@ -125,6 +138,36 @@ def _cleaned(recording: Recording, settings: Preprocessing, grid: NDArray[np.int
     shape = (low_hz, high_hz, settings.order, settings.zero_phase)
     signal = signals.bandpass(signal, recording.rate_hz, *shape, seams=recording.seams)
     return signals.tripolar(signal, grid, settings.per_contact)
+
+
+def _drifts(clipped: NDArray[np.int64], grid: NDArray[np.int64]) -> bool:
+    """Return whether so many channels clip that no neighbours could replace them: more than half, or a whole ring."""
+    return len(clipped) > grid.size / 2 or any(np.isin(ring, clipped).all() for ring in grid)
+
+
+def limit_uv(recording: Recording, most_clipped: float) -> float:
+    """Return the smallest clip_uv, in two digits, beyond which no channel has more than a share of its samples."""
+    highest = max(float(np.quantile(np.abs(channel), 1 - most_clipped)) for channel in recording.signal.T)
+    digit = 10 ** max(np.floor(np.log10(max(highest, 1))) - 1, 0)
+    return float((np.floor(highest / digit) + 1) * digit)
+
+
+class DriftError(ValueError):
+    """Most of a recording lies beyond clip_uv, which broken contacts do not explain; `advised` says what to set."""
+
+    def __init__(self, recording: Recording, settings: Preprocessing, count: int):
+        """`count` channels lie beyond."""
+        self.limit_uv = limit_uv(recording, settings.most_clipped)
+        self.said = (
+            f"{recording.name}: {count} of {recording.signal.shape[1]} channels lie beyond ±{settings.clip_uv:g} µV in "
+            f"more than {settings.most_clipped:.0%} of their samples (dataset.preprocessing.most_clipped): "
+            "that is drift or an offset, not broken contacts"
+        )
+        super().__init__(self.advised(self.limit_uv))
+
+    def advised(self, limit_uv: float) -> str:
+        """Return the sentence with a limit that fits; the band-pass, which comes after it, takes the drift away."""
+        return f"{self.said}; set dataset.preprocessing.clip_uv={limit_uv:g}, the band-pass then removes it"
 
 
 def _stimuli(
@@ -167,21 +210,39 @@ def _traces(
     }
 
 
-def _check(recording: Recording, rate_hz: float) -> None:
+def _check(recording: Recording, rate_hz: float, band_hz: Sequence[float]) -> None:
     n_channels = recording.signal.shape[1]
     if n_channels != RINGS * CONTACTS:
         raise ValueError(
             f"{recording.name}: {n_channels} channels, a cuff of {RINGS} rings with {CONTACTS} contacts has {RINGS * CONTACTS}"
         )
+    misfit = signals.misfit(band_hz, recording.rate_hz)
+    band = f"dataset.preprocessing.band_hz={signals.fitting(band_hz, recording.rate_hz)}"
     if recording.rate_hz != rate_hz:
         raise ValueError(
             f"{recording.name}: sampled at {recording.rate_hz:g} Hz, but dataset.rate_hz is {rate_hz:g}; "
             f"set dataset.rate_hz={recording.rate_hz:g} to count the window in its samples"
+            + (f", and {band} to filter it" if misfit else "")
         )
+    if misfit:
+        raise ValueError(f"{recording.name}: {misfit}; set {band}")
 
 
 def _pieces(trace: NDArray[np.float32], intervals: signals.Intervals) -> NDArray[np.float32]:
     return np.concatenate([trace[start:stop] for start, stop in intervals])
+
+
+def _check_memory(name: str, window: int, counts: Sequence[tuple[int, int]]) -> None:
+    """Refuse windows that are more than the memory, by the peaks and CAPs of each class known so far, before they are cut.
+
+    All peaks, and as many windows at rest as there are CAPs, are held twice while the classes are laid end to end; CAPs
+    three times while a fold is made: as chosen, in the order of their channels, and standardised.
+    """
+    peaks, found = (sum(column) for column in zip(*counts, strict=True))
+    per_sample = max(2 * peaks, 3 * found) * RINGS * CONTACTS * 4
+    fits = memory.round_down(memory.spare() / per_sample * len(counts) / len(CLASSES))  # the other classes like these
+    advice = f"window={fits} would fit" if fits > 1 else "take a shorter recording"
+    memory.check(window * per_sample, f"{name}: window={window} around {peaks:,} peaks", advice)
 
 
 def _cut(signal: NDArray[np.float32], first: NDArray[np.int64], window: int) -> NDArray[np.float32]:

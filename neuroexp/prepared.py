@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from neuroexp.cuff import Candidates, Session, Signatures
-from neuroexp.preparation import Prepared, Preprocessing, prepared
+from neuroexp.preparation import DriftError, Prepared, Preprocessing, limit_uv, prepared
 
 FORMAT = 3  # of a prepared file; to be raised when the same settings come to mean something else
 ARRAYS = ("windows", "label", "first", "stimulus")
@@ -79,11 +79,18 @@ def _join(session: Session, settings: Preprocessing, window: int, rate_hz: float
     )
     parts: list[Prepared] = []
     for name in bar:
-        parts.append(prepared(session.read(name), settings, window, rate_hz, len(parts), above_uv))
+        try:
+            parts.append(prepared(session.read(name), settings, window, rate_hz, len(parts), above_uv, parts))
+        except DriftError as error:  # one limit for all classes, so that no other refuses it
+            others = [
+                limit_uv(session.read(other), settings.most_clipped) for other in session.classes if other != name
+            ]
+            raise ValueError(error.advised(max(error.limit_uv, *others))) from None
     lowest = min([above_uv, *(part.lowest_uv for part in parts)])
     for number, name in enumerate(session.classes):
         if parts[number].above_uv > lowest:  # another class is much quieter
-            parts[number] = prepared(session.read(name), settings, window, rate_hz, number, lowest)
+            others = [*parts[:number], *parts[number + 1 :]]
+            parts[number] = prepared(session.read(name), settings, window, rate_hz, number, lowest, others)
     offsets = np.cumsum([0] + [part.n_samples for part in parts])
     stimuli = np.cumsum([0] + [part.n_stimuli + 1 for part in parts])  # a gap more than stimuli
     facts: dict[str, float] = {}

@@ -38,8 +38,24 @@ def butterworth(rate_hz: float, low_hz: float, high_hz: float, order: int) -> ND
     if order < 1:
         raise ValueError(f"order={order} of a band-pass must be at least 1")
     if not 0 < low_hz < high_hz < rate_hz / 2:
-        raise ValueError(f"a band-pass of {low_hz} to {high_hz} Hz does not fit a sampling rate of {rate_hz:g} Hz")
+        raise ValueError(misfit((low_hz, high_hz), rate_hz))
     return np.asarray(butter(order, [low_hz, high_hz], btype="bandpass", fs=rate_hz, output="sos"))
+
+
+def misfit(band_hz: Sequence[float], rate_hz: float) -> str:
+    """Return why a band cannot be filtered at a sampling rate, as the rest of a sentence; empty when it can."""
+    low_hz, high_hz = band_hz
+    if 0 < low_hz < high_hz < rate_hz / 2:
+        return ""
+    return f"a band-pass of {low_hz} to {high_hz} Hz does not fit a sampling rate of {rate_hz:g} Hz"
+
+
+def fitting(band_hz: Sequence[float], rate_hz: float) -> str:
+    """Return the band as it is typed, its edges moved to where they fit a sampling rate: the upper to 0.9 of half of it."""
+    low_hz, high_hz = band_hz
+    high_hz = high_hz if 0 < high_hz < rate_hz / 2 else 0.45 * rate_hz
+    low_hz = low_hz if 0 < low_hz < high_hz else 0.1 * high_hz
+    return f"[{low_hz:g},{high_hz:g}]"
 
 
 def bandpass(

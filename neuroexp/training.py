@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
 import logging
 import math
@@ -16,15 +17,17 @@ from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-from neuroexp import budget, checkpoints, convergence, memory, operations, provenance, runfiles, trust
+from neuroexp import budget, checkpoints, convergence, foresight, memory, operations, provenance, runfiles, trust
 from neuroexp.callbacks import EpochBar, Epochs, Progress, Resume
 
 if TYPE_CHECKING:
+    from neuroexp.fold import Fold
     from neuroexp.job import Job
     from neuroexp.ledger import Cell
     from neuroexp.record import Run
 
 log = logging.getLogger(__name__)
+GPUS = ("auto", "gpu", "cuda")  # accelerators that take one where there is one
 
 
 def train(job: Job, run: Run, cell: Cell) -> dict[str, float]:
@@ -36,7 +39,7 @@ def train(job: Job, run: Run, cell: Cell) -> dict[str, float]:
     began = time.perf_counter()
     memory.reset_peak()
     seed_everything(cfg["seed"], verbose=False)
-    fold = trust.build(cfg["dataset"], job.trusted)
+    fold = _fold(job)
     run.dataset(fold.source.name, fold.source.sha256, fold.facts)
     run.notes(getattr(fold.source, "notes", ()))  # which a recording of one's own need not have
     run.tags({"neuroexp.split": provenance.digest_of(fold.split.train, fold.split.validation, fold.split.test)})
@@ -101,6 +104,14 @@ def _ran_out_of_patience(trainer: Trainer) -> bool:
     return any(stop.stopped_epoch > 0 and stop.wait_count >= stop.patience for stop in trainer.early_stopping_callbacks)
 
 
+def _fold(job: Job) -> Fold:
+    """Return a job's data; raises ValueError where its network would need more memory than there is to train on them."""
+    fold: Fold = trust.build(job.config["dataset"], job.trusted)
+    on_gpu = job.config["trainer"]["accelerator"] in GPUS and torch.cuda.is_available()
+    foresight.check(fold, functools.partial(trust.build, job.config["model"], job.trusted), on_gpu)
+    return fold
+
+
 def _selected(trainer: Trainer, history: list[dict[str, float]]) -> dict[str, float]:
     """Return the validation scores of the epoch that was tested."""
     best: Any = trainer.checkpoint_callback
@@ -125,7 +136,7 @@ def _trainer(job: Job, cell: Cell, ours: list[Any]) -> Trainer:
         "plugins": [LightningEnvironment(), checkpoints.Checked()],
     }
     devices = torch.cuda.device_count()
-    if job.parallel and devices > 1 and settings["accelerator"] in ("auto", "gpu", "cuda"):
+    if job.parallel and devices > 1 and settings["accelerator"] in GPUS:
         words["devices"] = [job.number % devices]  # one each, in turn
     trainer: Trainer = build(**words)
     return trainer
@@ -191,7 +202,7 @@ def calibrate(job: Job, seconds: float = 3.0) -> dict[str, float]:
     memory.reset_peak()
     began = time.perf_counter()
     seed_everything(cfg["seed"], verbose=False)
-    fold = trust.build(cfg["dataset"], job.trusted)
+    fold = _fold(job)
     model = trust.build(cfg["model"], job.trusted, **fold.shape)
     task = trust.build(cfg["task"], job.trusted, model=model)
     task.train_rate = fold.labels[fold.split.train].mean(dim=0)

@@ -385,10 +385,11 @@ def test_there_is_no_such_channel_to_fill(number, shared_rat):
 # ---- broken folders and files: each is refused before anything is read ----------------------------------------------------
 
 
-def refused(rat: Path, says: str, **how) -> None:
+def refused(rat: Path, says: str, **how) -> str:
     with pytest.raises((ValueError, FileNotFoundError), match=says) as caught:
         intan.read(str(rat), **how)
     assert "\n" not in str(caught.value)
+    return str(caught.value)
 
 
 def test_no_folder(tmp_path):
@@ -456,10 +457,20 @@ def test_foreign_file(content, rat):
     refused(rat, rf"Do_0\.rhd {known.get(content, unknown)}")
 
 
-def test_wrong_rate(rat):
+def test_another_rate_names_every_setting_at_once(tmp_path):
+    said = refused(
+        write_rat(tmp_path / "Slow", rate_hz=20000), r"Do_0\.rhd is sampled at 20000 Hz, recording\.rate_hz is 30000"
+    )
+    for setting in ("recording.rate_hz=20000", "dataset.rate_hz=20000", "band_hz must end below 10000 Hz"):
+        assert setting in said
+    said = refused(write_rat(tmp_path / "Fast", rate_hz=40000), "recording.rate_hz=40000 and dataset.rate_hz=40000")
+    assert "band_hz" not in said
+
+
+def test_classes_of_different_rates(rat):
     for part in range(2):
         write_rhd(rat / "Pricking" / f"Pr_{part}.rhd", drawn(), rate_hz=25000)
-    refused(rat, r"Pr_0\.rhd is sampled at 25000 Hz, recording\.rate_hz is 30000")
+    refused(rat, r"Pr_0\.rhd is sampled at 25000 Hz, .*Do_0\.rhd at 30000 Hz; the classes of a rat must agree")
 
 
 @pytest.mark.parametrize(

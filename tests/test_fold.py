@@ -151,6 +151,23 @@ def test_band_filters_the_signal(simulated):
     assert spectrum[1][-5000:].sum() < 0.2 * spectrum[0][-5000:].sum()
 
 
+def test_another_rate_and_a_band_that_does_not_fit_it_are_named_at_once(simulated):
+    from dataclasses import replace
+
+    slow = replace(simulated, rate_hz=1000.0)
+    with pytest.raises(ValueError, match=r"set dataset\.rate_hz=1000 .*and dataset\.band_hz=\[20,450\] to filter it"):
+        dataset(slow, band_hz=(20, 750))
+    dataset(slow, rate_hz=1000, band_hz=(20, 450))
+    with pytest.raises(
+        ValueError, match=r"750 Hz does not fit a sampling rate of 1000 Hz; set dataset\.band_hz=\[20,450\]"
+    ):
+        dataset(slow, rate_hz=1000, band_hz=(20, 750))
+    with pytest.raises(
+        ValueError, match=r"is 2048; set dataset\.rate_hz=1000 to count window and step in its samples$"
+    ):
+        dataset(slow)
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import multiprocessing
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from test_control import scored
 
-from neuroexp import caps, signals, splits
+from neuroexp import caps, preparation, signals, splits
 from neuroexp.cuff import CLASSES, GRID, Session
 from neuroexp.prepared import prepare
 from neuroexp.recording import Recording
@@ -389,11 +390,48 @@ def steady():
 BROKEN = {
     "made dorsiflexion: 32 channels, a cuff of 7 rings with 8 contacts has 56": lambda: (session(quiet()[:, :32]), {}),
     "sampled at 20000 Hz, but dataset.rate_hz is 30000; set dataset.rate_hz=20000": lambda: (session(quiet(), 2e4), {}),
+    "set dataset.rate_hz=8000 to count the window in its samples, and dataset.preprocessing.band_hz=.800,3600.": lambda: (
+        session(quiet(), 8e3),
+        {},
+    ),
     "no CAP lies between low_sd=20 and high_sd=25 standard dev": lambda: (session(quiet()), {"low_sd": 20.0}),
     r"channel 5 lies beyond ±40 µV in 9\d% of the samples, more than": lambda: (session(loud(4, 500)), {}),
     "channel 10 is flat; leave it out": lambda: (session(loud(9, 0)), {}),
     "no stimulus stands out": steady,
 }
+
+
+def drifting(offsets):
+    """Return a simulated rat with an offset (channel,) per class, which grows over the recording."""
+    simulated = eng_simulated.read(duration_s=SHORT_S)
+
+    @functools.cache
+    def read(name):
+        made = simulated.read(name)
+        drift = offsets[CLASSES.index(name)] * np.linspace(0.5, 1, len(made.signal))[:, None]
+        return dataclasses.replace(made, signal=(made.signal + drift).astype(np.float32))
+
+    return dataclasses.replace(simulated, sha256="drifting", read=read)
+
+
+def test_drift_names_a_limit_that_then_works_for_all_classes(tmp_path):
+    every = np.ones(56)
+    session = drifting([300 * every, 2500 * every, 40 * every])
+    with pytest.raises(ValueError, match="56 of 56 channels lie beyond ±40 µV .* drift or an offset") as caught:
+        prepare(session, SETTINGS, 100, RATE, str(tmp_path))
+    assert "fill_channels" not in str(caught.value)
+    limit = float(re.search(r"set dataset\.preprocessing\.clip_uv=([\d.]+),", str(caught.value))[1])
+    assert 2000 < limit < 2600
+    assert len(prepare(session, changed(clip_uv=limit), 100, RATE, str(tmp_path)).label) > 100
+
+
+@pytest.mark.parametrize(("channels", "drifts"), [((0, 9, 18), False), (range(8, 16), True), (range(0, 56, 2), False)])
+def test_a_whole_ring_cannot_be_filled_from_neighbours_but_single_contacts_can(channels, drifts):
+    offset = np.where(np.isin(np.arange(56), channels), 500, 0)
+    recording = Recording("made", (quiet() + offset).astype(np.float32), RATE, "")
+    says = "drift or an offset" if drifts else f"channels {','.join(str(c + 1) for c in channels)} lie beyond"
+    with pytest.raises(ValueError, match=says):
+        preparation.prepared(recording, SETTINGS, 100, RATE, 0, np.inf)
 
 
 @pytest.mark.parametrize("sentence", BROKEN)
@@ -404,7 +442,7 @@ def test_one_clear_sentence(sentence, tmp_path):
 
 
 def test_a_band_beyond_half_the_sampling_rate(tmp_path):
-    with pytest.raises(ValueError, match="a band-pass of 800 to 20000 Hz does not fit"):
+    with pytest.raises(ValueError, match=r"a band-pass of 800 to 20000 Hz .*band_hz=\[800,13500\]"):
         prepare(session(quiet()), changed(band_hz=[800, 20000]), 100, RATE, str(tmp_path))
 
 

@@ -124,7 +124,8 @@ def _prepared(
     if (recording.windows.shape[1], recording.rate_hz) != (window, rate_hz):
         raise ValueError(
             f"{recording.name}: its signatures are {recording.windows.shape[1]} samples at {recording.rate_hz:g} Hz, "
-            f"not window={window} at dataset.rate_hz={rate_hz:g}"
+            f"not window={window} at dataset.rate_hz={rate_hz:g}; set window={recording.windows.shape[1]} and "
+            f"dataset.rate_hz={recording.rate_hz:g}"
         )
     return recording
 

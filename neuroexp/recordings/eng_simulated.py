@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import butter, sosfilt
 
-from neuroexp.cuff import CLASSES, CONTACTS, GRID, RINGS, Session
+from neuroexp import memory
+from neuroexp.cuff import CLASSES, CONTACTS, COPIES, GRID, RINGS, Session
 from neuroexp.recording import Recording, check_ranges
 from neuroexp.signals import bandpass, tripolar
 
@@ -118,6 +119,9 @@ def read(
             ("drift", drift, 0, 2),
         ]
     )
+    per_s = RATE_HZ * RINGS * CONTACTS * 4 * COPIES
+    fits = f"recording.duration_s={memory.round_down(memory.spare() / per_s)} would fit"
+    memory.check(duration_s * per_s, f"recording.duration_s={duration_s:g}", fits)
     digest = hashlib.sha256(json.dumps(["eng", settings]).encode()).hexdigest()
     name = f"simulated rat {rat}"
 

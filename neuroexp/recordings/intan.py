@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from neuroexp import kinds
-from neuroexp.cuff import CLASSES, CONTACTS, GRID, RINGS, Session
-from neuroexp.foreign import LONGEST_NAME, physical_bytes
+from neuroexp import kinds, memory
+from neuroexp.cuff import CLASSES, CONTACTS, COPIES, GRID, RINGS, Session
+from neuroexp.foreign import LONGEST_NAME
 from neuroexp.recording import Recording
 from neuroexp.recordings.rhd import File, open_file
 from neuroexp.recordings.rhd_order import check_once, ordered, runs_on, seams
@@ -37,7 +37,8 @@ def read(path: str | None, rate_hz: float = 30000, fill_channels: Sequence[int] 
     name, fills = plain(folder.name), _fills(fill_channels)
     classes = {which: [open_file(file) for file in _files(folder, which)] for which in CLASSES}
     for files in classes.values():
-        _check(files, rate_hz)
+        _check(files)
+    _check_rate([files[0] for files in classes.values()], rate_hz)
     _check_memory(folder, classes)
     check_once(classes, name)
     notes, breaks = [], {}
@@ -163,17 +164,33 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _check_memory(folder: Path, classes: dict[str, list[File]]) -> None:
-    """Refuse a class whose voltages this machine cannot hold, before its files are read to the end."""
+    """Refuse a class that this machine has not the memory to prepare, before its files are read to the end."""
     for which, files in classes.items():
-        needed = sum(file.n_samples for file in files) * CHANNELS * 4
-        if needed > physical_bytes():
+        n_samples, each = sum(file.n_samples for file in files), CHANNELS * 4 * COPIES
+        fits_s = memory.round_down(memory.spare() / each / files[0].rate_hz)
+        advice = f"leave files out of its folder, {fits_s} s of recording would fit"
+        memory.check(n_samples * each, f"{plain(folder, LONGEST_NAME)}: {which}", advice)
+
+
+def _check_rate(firsts: list[File], rate_hz: float) -> None:
+    """Refuse another sampling rate than the one that is set, with everything that has to be set for it."""
+    for file in firsts[1:]:
+        if file.rate_hz != firsts[0].rate_hz:
             raise ValueError(
-                f"{plain(folder, LONGEST_NAME)}: {which} takes {needed / 1e9:.1f} GB of memory, this machine has "
-                f"{physical_bytes() / 1e9:.1f} GB; leave files out of its folder"
+                f"{file.name} is sampled at {file.rate_hz:g} Hz, {firsts[0].name} at {firsts[0].rate_hz:g} Hz; "
+                "the classes of a rat must agree, or their rate tells them apart"
             )
+    found = firsts[0].rate_hz
+    if found != rate_hz:
+        # the reader does not know the band, and half of a higher rate leaves room for every band that fitted before
+        band = f", for which dataset.preprocessing.band_hz must end below {found / 2:g} Hz" if found < rate_hz else ""
+        raise ValueError(
+            f"{firsts[0].name} is sampled at {found:g} Hz, recording.rate_hz is {rate_hz:g}; if that is right, set "
+            f"recording.rate_hz={found:g} and dataset.rate_hz={found:g}: the window then counts samples at that rate{band}"
+        )
 
 
-def _check(files: list[File], rate_hz: float) -> None:
+def _check(files: list[File]) -> None:
     for file in files[1:]:
         if file.rate_hz != files[0].rate_hz or len(file.channels) != len(files[0].channels):
             raise ValueError(
@@ -184,11 +201,6 @@ def _check(files: list[File], rate_hz: float) -> None:
         raise ValueError(
             f"{files[0].name} has {len(files[0].channels)} amplifier channels; a cuff of {RINGS} rings with {CONTACTS} "
             f"contacts has {CHANNELS}, or {CHANNELS + UNUSED} of which the last {UNUSED} are not used"
-        )
-    if files[0].rate_hz != rate_hz:
-        raise ValueError(
-            f"{files[0].name} is sampled at {files[0].rate_hz:g} Hz, recording.rate_hz is {rate_hz:g}; "
-            f"set recording.rate_hz={files[0].rate_hz:g} if that is right"
         )
 
 
