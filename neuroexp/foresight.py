@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+import random
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from lightning_fabric.utilities.seed import isolate_rng
 from torch import Tensor, nn
 
 from neuroexp import memory
@@ -73,7 +75,7 @@ def sizes(build: Build, shape: Mapping[str, int]) -> Sizes | None:
     kept: dict[int, int] = {}
     tensors = []  # they stay, so that no two have one address
     try:
-        with isolate_rng(include_cuda=False), torch.device("meta"):  # no other weights because of this
+        with _nothing_drawn(), torch.device("meta"):
             model = build(**shape)
             weights = {weight.untyped_storage()._cdata: weight.nbytes for weight in model.parameters()}
 
@@ -88,6 +90,18 @@ def sizes(build: Build, shape: Mapping[str, int]) -> Sizes | None:
         return None
     maps = [size for place, size in kept.items() if place not in weights]
     return Sizes(sum(weights.values()), sum(maps) / 2, max(maps, default=0) / 2)
+
+
+@contextlib.contextmanager
+def _nothing_drawn() -> Iterator[None]:
+    """Leave every generator of random numbers as it was, so that the training that follows is the same."""
+    python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002 - which a network of one's own may use
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(legacy)  # noqa: NPY002
 
 
 def _needed(found: Sizes, data: int, batch: int, fold: Fold) -> float:

@@ -82,10 +82,9 @@ def _join(session: Session, settings: Preprocessing, window: int, rate_hz: float
         try:
             parts.append(prepared(session.read(name), settings, window, rate_hz, len(parts), above_uv, parts))
         except DriftError as error:  # one limit for all classes, so that no other refuses it
-            others = [
-                limit_uv(session.read(other), settings.most_clipped) for other in session.classes if other != name
-            ]
-            raise ValueError(error.advised(max(error.limit_uv, *others))) from None
+            rest = (other for other in session.classes if other != name)
+            limits_uv = [limit_uv(session.read(other), settings.most_clipped) for other in rest]
+            raise ValueError(error.advised(max(error.limit_uv, *limits_uv))) from None
     lowest = min([above_uv, *(part.lowest_uv for part in parts)])
     for number, name in enumerate(session.classes):
         if parts[number].above_uv > lowest:  # another class is much quieter

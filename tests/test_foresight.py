@@ -1,6 +1,7 @@
 """What needs more memory than there is, is refused before the memory is taken, with what would fit."""
 
 import functools
+import random
 import re
 
 import numpy as np
@@ -133,3 +134,22 @@ def test_limits_of_control_groups(tmp_path):
     groups.write_text("4:memory:/job/step\n2:cpuacct:/elsewhere\n0::/user.slice\n")
     assert sorted(foreign._limits(groups, root)) == [2000, 3000, 9000]
     assert not list(foreign._limits(tmp_path / "nowhere", root))
+
+
+def test_looking_ahead_draws_no_random_number():
+    class Drawing(Wide):
+        """A network whose weights are drawn in every way there is."""
+
+        def __init__(self, n_channels: int, window: int, n_outputs: int):
+            super().__init__(n_channels, window, n_outputs)
+            self.drawn = random.random(), np.random.random(), torch.rand(1, device="cpu").item()  # noqa: NPY002
+
+    shape = {"n_channels": 2, "window": 10, "n_outputs": 1}
+    drawn = []
+    for look in (False, True):
+        random.seed(1), np.random.seed(1), torch.manual_seed(1)  # noqa: NPY002
+        if look:
+            assert foresight.sizes(Drawing, shape) is not None
+        network = Drawing(**shape)
+        drawn.append((network.drawn, network.map.weight.flatten().tolist()))
+    assert drawn[0] == drawn[1]
