@@ -49,16 +49,16 @@ bench: .venv/ready
 
 # What trainings need. torch first and alone: a looser request by another package could bring a second, larger build.
 .venv/runs: pyproject.toml constraints.txt
-	@echo "Setting up .venv, once. 1 of 2: PyTorch (SIZE_TORCH MB to download for processors, gigabytes with CUDA)"
+	@echo "Setting up .venv, once. 1 of 2: PyTorch (190 MB to download for processors alone, gigabytes with CUDA)"
 	@$(PYTHON) -m venv .venv
 	@$(INSTALL) "$$(grep '^torch==' constraints.txt)"
-	@echo "2 of 2: what else neuroexp runs on (SIZE_BASE MB to download)"
+	@echo "2 of 2: what else neuroexp runs on (190 MB to download)"
 	@$(INSTALL) -c constraints.txt -e .
 	@touch $@
 
 # The extras of every launcher, reader and engine, and the tools that check this code.
 .venv/ready: .venv/runs
-	@echo "Adding every extra and the tools for development to .venv, once (SIZE_DEV MB to download)"
+	@echo "Adding every extra and the tools for development to .venv, once (160 MB to download)"
 	@$(INSTALL) -c constraints.txt -e '.[dev]'
 	@touch $@
 

@@ -17,6 +17,15 @@ OTB = (".otb", ".otb+", ".otb4")
 OTB_PARTS = re.compile(rb"[^\0]*\.(?:sig|sip|pro)\0|(?:abstract|Tracks_\d+|markers_\d+)\.xml\0")  # first in such a tar
 TABLE = re.compile(r"[^\n]*[^\n,;\t]([,;\t])[^\n]*\n[^\n]*\1")  # two lines with the same separator
 
+UNFINISHED = (
+    ".crdownload",
+    ".part",
+    ".partial",
+    ".opdownload",
+    ".filepart",
+    ".download",
+)  # names until a file is whole
+
 Kind = tuple[str, str | None]  # what a file is, and what to do; None: what is read instead
 UNPACK = "unpack it and give what is in it"
 AGAIN = "download or copy the file itself once more"
@@ -65,7 +74,7 @@ def said(file: Path, head: bytes, reads: str) -> str:
     """
     if pointer := _pointer(head):
         return pointer
-    for look in (_unwritten, _otb, _matlab, _packed, _listed, _text):
+    for look in (_unfinished, _unwritten, _otb, _matlab, _packed, _listed, _text):
         if known := look(file.name.lower(), head):
             what, advice = known
             return f"is {what}: {advice or reads}"
@@ -83,6 +92,11 @@ def _pointer(head: bytes) -> str:
         size = f" of {int(found[1]):,} bytes" if found[1] else ""
         return f"is a Git LFS pointer, the file itself{size} was not fetched: git lfs pull in its folder brings it"
     return annexed(head[:200].decode("utf-8", "replace"))
+
+
+def _unfinished(name: str, _: bytes) -> Kind | None:
+    known = name.endswith(UNFINISHED)
+    return ("by its name an unfinished download", "let it end, or start it once more") if known else None
 
 
 def _unwritten(_: str, head: bytes) -> Kind | None:

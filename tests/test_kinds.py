@@ -28,6 +28,7 @@ ANNEX = f"../.git/annex/objects/Xx/Yy/SHA256E-s9--{OID}.mat/SHA256E-s9--{OID}.ma
 OPENED = "open it in OTBioLab+ and export signals and decomposition as .mat, which recording=otb reads"
 V7 = "save it in MATLAB with save(..., '-v7')"
 UNPACK = "unpack it and give what is in it"
+ENDED = "let it end, or start it once more"
 AGAIN = "download or copy the file itself once more"
 
 
@@ -105,6 +106,13 @@ FOREIGN = [
     ("octave.mat", b"# Created by Octave 8.4.0\n# name: SIG\n", "Octave's own text", "save -v7"),
     ("load.m", b"% reads S1\nx = load('S1.mat');\n", "a MATLAB script", "run it in MATLAB"),
     ("a.xlsx", zipped(), "an Office document", ""),
+    (
+        "S1.mat.crdownload",
+        b"MATLAB 5.0".ljust(124) + b"\x00\x01IM" + bytes(90),
+        "by its name an unfinished download",
+        ENDED,
+    ),
+    ("S1.mat.part", bytes(900), "by its name an unfinished download", ENDED),
 ]
 READS = {
     "otb": "recording=otb reads the .mat file that OTBioLab+ exports",
@@ -137,6 +145,13 @@ def test_a_file_in_the_folder_of_a_class_is_known_as_well(tmp_path):
     (rat / FIRST).unlink()
     (rat / FIRST).with_name("Do_1.rhd").rename((rat / FIRST).with_suffix(".rhs"))
     assert "Dorsiflexion holds no .rhd file (found: Do_0.rhs)" in refusal(intan.read, str(rat))
+
+
+def test_a_recording_of_a_class_that_is_not_whole_yet_is_not_passed_over(tmp_path):
+    rat = write_rat(tmp_path / "Rat4")
+    (rat / "Pricking" / "Pr_2.rhd.part").write_bytes((rat / FIRST).read_bytes()[:5000])
+    said = refusal(intan.read, str(rat))
+    assert said.endswith(f"Pr_2.rhd.part is by its name an unfinished download: {ENDED}")
 
 
 def test_a_link_into_an_annex_is_no_lost_file(tmp_path):

@@ -140,6 +140,9 @@ def _files(folder: Path, name: str) -> list[Path]:
             f"{plain(folder, LONGEST_NAME)} must hold one folder named {name.capitalize()}, it holds {len(alike)} "
             f"(folders found: {found}){_above(folder)}"
         )
+    for entry in _entries(alike[0]):
+        if entry.suffix.lower() in kinds.UNFINISHED and entry.stem.lower().endswith(".rhd"):
+            raise ValueError(f"{plain(entry, LONGEST_NAME)} {kinds.of(entry, READS)}")
     # hidden files are not meant: macOS leaves ._1.rhd beside 1.rhd in archives
     files = [file for file in _entries(alike[0]) if file.suffix.lower() == ".rhd" and not file.name.startswith(".")]
     if not files:
