@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from neuroexp import memory
 from neuroexp.fold import EVALUATION_BATCH, Fold
 
+MAPS = 2000  # of the size of a batch of windows: what a network keeps of it is seldom as much
 STATES = 4  # of every weight in training: itself, its gradient, and Adam's two moments
 
 Build = Callable[..., nn.Module]  # from `n_channels`, `window` and `n_outputs`
@@ -34,12 +35,14 @@ def check(fold: Fold, build: Build, on_gpu: bool) -> None:
     `build` makes the network from the fold's shape; it is followed without values. A network that looks at values, or that
     cannot be built, is not judged here.
     """
-    found = sizes(build, fold.shape)
-    if found is None:
-        return
     have = torch.cuda.mem_get_info()[1] if on_gpu else memory.spare()
     data = fold.signal.numel() * 4
     batch = min(fold.batch_size, len(fold.split.train))
+    if MAPS * batch * fold.window * fold.signal.shape[1] * 4 < have:  # nothing to fear: it is built once
+        return
+    found = sizes(build, fold.shape)
+    if found is None:
+        return
     if (needed := _needed(found, data, batch, fold)) <= have:
         return
     smaller = int((have - data - STATES * found.weights) // (found.kept + found.largest))

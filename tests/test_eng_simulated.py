@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.signal import welch
 
-from neuroexp import signals
+from neuroexp import memory, signals
 from neuroexp.cuff import CLASSES, GRID
 from neuroexp.recordings import eng_simulated
 
@@ -33,7 +33,8 @@ def test_same_seed_same_bits_and_another_seed_another_recording(pricking):
     assert other.sha256 != again.sha256
 
 
-def test_nothing_is_simulated_before_it_is_asked_for():
+def test_nothing_is_simulated_before_it_is_asked_for(monkeypatch):
+    monkeypatch.setattr(memory, "physical_bytes", lambda: 10**12)
     session = eng_simulated.read(duration_s=1800)  # 12 GB a class
     assert session.classes == CLASSES
 

@@ -26,7 +26,7 @@ def decomposed_part(
     try:
         low, high = _interval(file, n_samples, rate_hz)
     except ValueError as error:
-        stretch = _in_samples(file, n_samples, samples)
+        stretch = _in_samples(file, n_samples, rate_hz, samples)
         if stretch is None:
             return None, (f"{error}; the whole recording is used",)
         low, high = stretch
@@ -66,12 +66,12 @@ def _interval(file: MatFile, n_samples: int, rate_hz: float) -> tuple[int, int]:
     return max(int(low), 0), min(int(high), n_samples)
 
 
-def _in_samples(file: MatFile, n_samples: int, samples: NDArray[np.int64]) -> tuple[int, int] | None:
-    """Return the interval where it counts samples instead of seconds, which it does only where all pulses lie in it."""
+def _in_samples(file: MatFile, n_samples: int, rate_hz: float, samples: NDArray[np.int64]) -> tuple[int, int] | None:
+    """Return the interval where it counts samples instead of seconds: it is a second at least, and all pulses lie in it."""
     try:
         low, high = (file.number(key) for key in ("startSIGInt", "stopSIGInt"))
     except ValueError:
         return None
-    whole = 0 <= low < high <= n_samples and low == round(low) and high == round(high)
+    whole = low >= 0 and low + rate_hz <= high <= n_samples and low == round(low) and high == round(high)
     inside = len(samples) and low - 1 <= samples.min() and samples.max() <= high
     return (int(low), int(high)) if whole and inside else None
