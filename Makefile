@@ -49,7 +49,7 @@ bench: .venv/ready
 
 # What trainings need. torch first and alone: a looser request by another package could bring a second, larger build.
 .venv/runs: pyproject.toml constraints.txt
-	@echo "Setting up .venv, once. 1 of 2: PyTorch (190 MB to download for processors alone, gigabytes with CUDA)"
+	@echo "Setting up .venv, once. It takes minutes. 1 of 2: PyTorch (190 MB to download for processors alone, gigabytes with CUDA)"
 	@$(PYTHON) -m venv .venv
 	@$(INSTALL) "$$(grep '^torch==' constraints.txt)"
 	@echo "2 of 2: what else neuroexp runs on (190 MB to download)"
