@@ -110,7 +110,7 @@ def test_a_killed_training_goes_on_where_it_was_to_the_same_scores(neuroexp, beg
 def test_no_job_takes_the_others_with_it(afresh, faulty):
     kinds = "faulty.Exit,faulty.Die,faulty.Hang,neuroexp.models.mldcnn.MLDCNN"
     done = afresh(
-        "-m", *TINY, "trainer=smoke", f"model._target_={kinds}", "trusted=[faulty]", "timeout_min=1", **faulty
+        "-m", *TINY, "trainer=smoke", f"model._target_={kinds}", "trusted=[faulty]", "timeout_min=2", **faulty
     )
     assert done.code == 1
     results = done.results()
@@ -118,7 +118,7 @@ def test_no_job_takes_the_others_with_it(afresh, faulty):
     errors = [result["error"] for result in results[:3]]
     assert errors[0] == "SystemExit: 3"
     assert errors[1] == "its process was ended by SIGKILL, as the system does when memory runs out"
-    assert errors[2] == "not done within timeout_min=1"
+    assert errors[2] == "not done within timeout_min=2"
     assert [run.info.status for run in runs(done.folder)] == ["FAILED", "FAILED", "FAILED", "FINISHED"]
     logs = [Path(result["log"]).read_text() for result in results]
     assert "in forward" in logs[0]
