@@ -27,6 +27,8 @@ WORDS = (
     "the epochs. Longer training may change these numbers: neither agreement nor difference says much about the paper."
 )
 
+COLOUR = "#A33B00"
+
 
 def mark(artefact: Artefact) -> Artefact:
     """Add to an artefact of trained networks which of its numbers are of trainings that had not converged; return it."""
@@ -35,7 +37,12 @@ def mark(artefact: Artefact) -> Artefact:
     artefact.tables = {name: _marked(table, artefact.runs) for name, table in artefact.tables.items()}
     artefact.notes.append(WORDS)
     for figure in artefact.figures.values():
-        figure.supxlabel(f"{MARK} not converged: {in_words(artefact.runs)}", fontsize=8, color="#A33B00")
+        said = f"{MARK} not converged: {in_words(artefact.runs)}"
+        if figure.legends:  # which has the place below the axes
+            figure.legends[0].set_title(said, {"size": 8})
+            figure.legends[0].get_title().set_color(COLOUR)
+        else:
+            figure.supxlabel(said, fontsize=8, color=COLOUR)
     return artefact
 
 

@@ -17,7 +17,7 @@ from pytorch_lightning.callbacks import EarlyStopping
 from torch import nn
 from torch.utils.data import DataLoader
 
-from experiments import converged
+from experiments import converged, pictures
 from experiments.artefact import Artefact
 from experiments.cells import Source
 from experiments.pictures import figure
@@ -84,6 +84,12 @@ def test_a_row_counts_the_runs_behind_it() -> None:
     assert list(shown["not_converged"]) == ["1 of 2", "1 of 1", "2 of 2", "", "1 of 4", ""]
     assert list(shown)[-1] == "note"
     assert artefact.figures["one"].get_supxlabel() == "† not converged: ML-DCNN 3 of 4 runs"
+    drawn = figure("Title", 3, 3, True)
+    drawn.subplots().plot([1, 2], label="a line")
+    pictures.legend(drawn)  # the place of the mark would be its
+    converged.mark(Artefact("paper/name", "Title", {"one": table}, {"one": drawn}, runs=runs))
+    assert drawn.legends[0].get_title().get_text() == "† not converged: ML-DCNN 3 of 4 runs"
+    assert drawn.get_supxlabel() == ""
     settled = converged.mark(Artefact("paper/name", "Title", {"one": table}, runs=runs.assign(**{CONVERGED: 1.0})))
     assert "not_converged" not in settled.tables["one"]
     unknown = converged.mark(Artefact("paper/name", "Title", {"one": table}, runs=runs.assign(**{CONVERGED: math.nan})))
