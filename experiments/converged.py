@@ -39,8 +39,8 @@ def mark(artefact: Artefact) -> Artefact:
     for figure in artefact.figures.values():
         said = f"{MARK} not converged: {in_words(artefact.runs)}"
         if figure.legends:  # which has the place below the axes
-            figure.legends[0].set_title(said, {"size": 8})
-            figure.legends[0].get_title().set_color(COLOUR)
+            figure.legends[0].set_title(said)
+            figure.legends[0].get_title().set(fontsize=8, color=COLOUR)
         else:
             figure.supxlabel(said, fontsize=8, color=COLOUR)
     return artefact
