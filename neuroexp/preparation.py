@@ -216,16 +216,8 @@ def _check(recording: Recording, rate_hz: float, band_hz: Sequence[float]) -> No
         raise ValueError(
             f"{recording.name}: {n_channels} channels, a cuff of {RINGS} rings with {CONTACTS} contacts has {RINGS * CONTACTS}"
         )
-    misfit = signals.misfit(band_hz, recording.rate_hz)
-    band = f"dataset.preprocessing.band_hz={signals.fitting(band_hz, recording.rate_hz)}"
-    if recording.rate_hz != rate_hz:
-        raise ValueError(
-            f"{recording.name}: sampled at {recording.rate_hz:g} Hz, but dataset.rate_hz is {rate_hz:g}; "
-            f"set dataset.rate_hz={recording.rate_hz:g} to count the window in its samples"
-            + (f", and {band} to filter it" if misfit else "")
-        )
-    if misfit:
-        raise ValueError(f"{recording.name}: {misfit}; set {band}")
+    key = "dataset.preprocessing.band_hz"
+    signals.check_rate(recording.name, recording.rate_hz, rate_hz, band_hz, key, "the window")
 
 
 def _pieces(trace: NDArray[np.float32], intervals: signals.Intervals) -> NDArray[np.float32]:

@@ -48,9 +48,7 @@ class Recording:
     filled_channels: tuple[int, ...] = ()  # numbers of those that are made of their neighbours
     force_unit: str = ""  # `% MVC` where it is percent of the maximum voluntary contraction; empty where nobody says
     notes: tuple[str, ...] = ()  # what a user must know of how it was read, a sentence each that names the recording
-    seams: tuple[
-        int, ...
-    ] = ()  # increasing samples that do not follow on from those before them: time is missing there
+    seams: tuple[int, ...] = ()  # increasing samples at which time is missing: none follows on from the one before
 
     def __post_init__(self) -> None:
         signal = self.signal

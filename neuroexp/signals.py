@@ -37,12 +37,31 @@ def butterworth(rate_hz: float, low_hz: float, high_hz: float, order: int) -> ND
     """
     if order < 1:
         raise ValueError(f"order={order} of a band-pass must be at least 1")
-    if not 0 < low_hz < high_hz < rate_hz / 2:
-        raise ValueError(misfit((low_hz, high_hz), rate_hz))
+    if said := _misfit((low_hz, high_hz), rate_hz):
+        raise ValueError(said)
     return np.asarray(butter(order, [low_hz, high_hz], btype="bandpass", fs=rate_hz, output="sos"))
 
 
-def misfit(band_hz: Sequence[float], rate_hz: float) -> str:
+def check_rate(
+    name: str, found_hz: float, rate_hz: float, band_hz: Sequence[float] | None, key: str, counted: str
+) -> None:
+    """Raise ValueError where a recording has another sampling rate than is set, or its band does not fit it.
+
+    The sentence names all that is to be typed: `key` sets the band, `counted` is what counts samples at that rate.
+    """
+    misfit = _misfit(band_hz, found_hz) if band_hz is not None else ""
+    band = f"{key}={_fitting(band_hz, found_hz)}" if misfit and band_hz is not None else ""
+    if found_hz != rate_hz:
+        raise ValueError(
+            f"{name}: sampled at {found_hz:g} Hz, but dataset.rate_hz is {rate_hz:g}; "
+            f"set dataset.rate_hz={found_hz:g} to count {counted} in its samples"
+            + (f", and {band} to filter it" if band else "")
+        )
+    if misfit:
+        raise ValueError(f"{name}: {misfit}; set {band}")
+
+
+def _misfit(band_hz: Sequence[float], rate_hz: float) -> str:
     """Return why a band cannot be filtered at a sampling rate, as the rest of a sentence; empty when it can."""
     low_hz, high_hz = band_hz
     if 0 < low_hz < high_hz < rate_hz / 2:
@@ -50,7 +69,7 @@ def misfit(band_hz: Sequence[float], rate_hz: float) -> str:
     return f"a band-pass of {low_hz} to {high_hz} Hz does not fit a sampling rate of {rate_hz:g} Hz"
 
 
-def fitting(band_hz: Sequence[float], rate_hz: float) -> str:
+def _fitting(band_hz: Sequence[float], rate_hz: float) -> str:
     """Return the band as it is typed, its edges moved to where they fit a sampling rate: the upper to 0.9 of half of it."""
     low_hz, high_hz = band_hz
     high_hz = high_hz if 0 < high_hz < rate_hz / 2 else 0.45 * rate_hz

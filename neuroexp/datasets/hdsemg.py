@@ -43,7 +43,7 @@ def hdsemg(
         )
     if not recording.spike_trains:
         raise ValueError(f"{name}: there are no spike trains, dataset=hdsemg needs a decomposed recording")
-    _check_rate(recording, rate_hz, band_hz)
+    signals.check_rate(name, recording.rate_hz, rate_hz, band_hz, "dataset.band_hz", "window and step")
     if recording.seams:
         at_s = recording.seams[0] / rate_hz
         raise ValueError(f"{name}: time is missing at {at_s:.3f} s; dataset=hdsemg takes recordings in one piece")
@@ -102,21 +102,6 @@ def hdsemg(
         decisions_hz=rate_hz / step,
         steps=Steps(window, step, rate_hz, peak=getattr(label, "func", label) is segments.label_step),
     )
-
-
-def _check_rate(recording: Recording, rate_hz: float, band_hz: tuple[float, float] | None) -> None:
-    """Raise ValueError where the sampling rate is another, or the band does not fit it: with all that is to be typed."""
-    found_hz, misfit, band = recording.rate_hz, "", ""
-    if band_hz is not None and (misfit := signals.misfit(band_hz, found_hz)):
-        band = f"dataset.band_hz={signals.fitting(band_hz, found_hz)}"
-    if found_hz != rate_hz:
-        raise ValueError(
-            f"{recording.name}: sampled at {found_hz:g} Hz, but dataset.rate_hz is {rate_hz:g}; "
-            f"set dataset.rate_hz={found_hz:g} to count window and step in its samples"
-            + (f", and {band} to filter it" if misfit else "")
-        )
-    if misfit:
-        raise ValueError(f"{recording.name}: {misfit}; set {band}")
 
 
 def _known(facts: dict[str, float]) -> dict[str, float]:
