@@ -10,9 +10,21 @@ from benchmarks import (
     precision,
     preparation,
     replay,
+    startup,
     survival,
 )
 
-for benchmark in (data_path, preparation, overhead, precision, mobilescapenet, latency, replay, many_jobs, survival):
+for benchmark in (
+    startup,
+    data_path,
+    preparation,
+    overhead,
+    precision,
+    mobilescapenet,
+    latency,
+    replay,
+    many_jobs,
+    survival,
+):
     benchmark.main()
 fuzz.main(3_000)  # of tens of thousands

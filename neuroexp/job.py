@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)  # to the job's log
 LONGEST = 2000  # characters of a reason
+told: list[int] = []  # the signals to stop that this process has got during the job that it does
 
 Result = dict[str, Any]
 
@@ -251,10 +252,9 @@ def _found(job: Job, cell: Cell, store: Store | None, key: str) -> Result | None
 
 
 def interrupted(error: BaseException) -> bool:
-    """Return whether somebody stopped the job; Lightning turns Ctrl-C into an exit."""
-    return isinstance(error, KeyboardInterrupt) or (
-        isinstance(error, SystemExit) and isinstance(error.__context__, KeyboardInterrupt)
-    )
+    """Return whether somebody stopped the job; Lightning turns Ctrl-C into an exit, and an import into any error."""
+    exits = isinstance(error, SystemExit) and isinstance(error.__context__, KeyboardInterrupt)
+    return bool(told) or exits or isinstance(error, KeyboardInterrupt)
 
 
 def _reason(job: Job, error: BaseException) -> str:

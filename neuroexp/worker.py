@@ -15,7 +15,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from neuroexp.job import Job, Result, run, sentence
+from neuroexp.job import Job, Result, run, sentence, told
 
 STOP_S = 30.0  # what a job has to end by itself after it was told to stop
 STOPPED = 128 + signal.SIGTERM  # how the process ends by itself when it is told to stop
@@ -179,16 +179,19 @@ def _serve(connection: Connection, parent: int) -> None:
     try:
         while True:
             job = connection.recv()
+            told.clear()
             logging.config.dictConfig(job.logging)
             result = run(job, lambda run_id: connection.send(("run", run_id)))
             connection.send(("result", result))
-    except (EOFError, OSError):  # no more jobs
-        return
-    except KeyboardInterrupt:  # between two jobs, or in the first or last moment of one
-        sys.exit(STOPPED)
+    except BaseException as error:
+        if told or isinstance(error, KeyboardInterrupt):  # between two jobs, or in the first or last moment of one
+            sys.exit(STOPPED)
+        if not isinstance(error, EOFError | OSError):  # these say that there are no more jobs
+            raise
 
 
 def _interrupt(number: int, frame: Any) -> None:
+    told.append(number)
     raise KeyboardInterrupt
 
 

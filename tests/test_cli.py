@@ -264,13 +264,13 @@ def test_ctrl_c_marks_the_run_killed_and_the_next_launch_repeats_it(neuroexp, tm
     assert again.code == 0, again.out
 
 
-def seconds(words: list[str]) -> float:
-    began = time.perf_counter()
-    subprocess.run(words, capture_output=True, check=True)
-    return time.perf_counter() - began
+def imported(*words: str) -> set[str]:
+    """Return the modules that a Python with these words imports."""
+    traced = subprocess.run([sys.executable, "-X", "importtime", *words], capture_output=True, text=True, check=True)
+    return {line.rsplit("|", 1)[-1].strip() for line in traced.stderr.splitlines() if line.startswith("import time:")}
 
 
-def test_help_names_groups_options_and_examples_without_importing_anything_heavy(afresh):
+def test_help_names_groups_options_and_examples(afresh):
     helped = afresh("--help")
     for word in (
         "mldcnn, mldrsnet, mobilescapenet, mtdcnn",
@@ -278,23 +278,15 @@ def test_help_names_groups_options_and_examples_without_importing_anything_heavy
         "python -m neuroexp -m window=20,60",
     ):
         assert word in helped.out
-    traced = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "neuroexp", "--cfg", "job"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    imported = {line.rsplit("|", 1)[-1].strip() for line in traced.stderr.splitlines()}
-    assert "hydra" in imported
-    assert not imported & {"torch", "pytorch_lightning", "mlflow", "numpy", "scipy", "matplotlib"}
 
 
 @pytest.mark.process
 @pytest.mark.parametrize("words", [["--help"], ["--cfg", "job"]])
-def test_help_and_config_cost_at_most_four_times_importing_hydra(words):
-    pairs = [([sys.executable, "-c", "import hydra"], [sys.executable, "-m", "neuroexp", *words])] * 7
-    imported, ours = zip(*((seconds(one), seconds(other)) for one, other in pairs), strict=True)  # in turn
-    assert min(ours) < 4 * min(imported)
+def test_help_and_config_import_little_more_than_hydra(words):  # benchmarks/startup.py has the times
+    ours, hydra = imported("-m", "neuroexp", *words), imported("-c", "import hydra")
+    assert "hydra" in ours
+    assert not ours & {"torch", "pytorch_lightning", "mlflow", "numpy", "scipy", "matplotlib"}
+    assert len(ours) < 2 * len(hydra)
 
 
 def test_nothing_is_written_outside_outputs(afresh, tmp_path):

@@ -40,6 +40,15 @@ class Flaky(MLDCNN):
         if not Path('tried').exists():
             Path('tried').touch()
             raise RuntimeError('the cluster hiccups')
+
+class Swallow(MLDCNN):
+    def forward(self, x):  # as an import does that catches everything and then misses what it did not bring
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+        except BaseException:
+            pass
+        raise AttributeError('half imported')
 """
 
 
@@ -136,6 +145,14 @@ def test_a_fault_that_passes_is_tried_again_and_a_mistake_is_not(afresh, neuroex
     mistaken = neuroexp("-m", *TINY, "trainer=smoke", "fold=9", "retries=2")
     assert [result["status"] for result in mistaken.results()] == ["failed"]
     assert len(runs(done.folder)) == 3
+
+
+def test_a_job_that_was_told_to_stop_has_not_failed_whatever_became_of_the_signal(afresh, faulty):
+    words = ("-m", *TINY, "trainer=smoke", "model._target_=faulty.Swallow", "trusted=[faulty]")
+    done = afresh(*words, **faulty)
+    assert [result["status"] for result in done.results()] == ["killed"], done.out
+    assert [run.info.status for run in runs(done.folder)] == ["KILLED"]
+    assert "half imported" not in done.out
 
 
 def test_on_failure_stop_starts_nothing_more(neuroexp):
