@@ -24,7 +24,7 @@ paper: .venv/runs
 	-$(RUN) -m neuroexp experiment=mobilescapenet/ablation model=mobilescapenet/E0,mobilescapenet/E1,mobilescapenet/E2,mobilescapenet/E3,mobilescapenet/E4 recording.rat=6 $(FAST)
 	-$(RUN) -m neuroexp experiment=mobilescapenet/control recording.rat=6 $(FAST)
 	-$(RUN) -m neuroexp experiment=protocol/split window=20,140 step=10 fold=0 $(SHORT)
-	-$(RUN) -m neuroexp.fetch
+	-$(RUN) -m neuroexp.data.sample
 	-$(RUN) -m neuroexp experiment=protocol/split_real window=20 step=10 fold=0 label=window dataset.align=true trainer.max_epochs=60 optimizer.lr=1e-3
 	-$(RUN) -m neuroexp experiment=protocol/label dataset.align=false window=20,140 fold=0 $(SHORT)
 	-$(RUN) -m neuroexp experiment=protocol/label label=step dataset.align=true window=20,140 fold=0 $(SHORT)

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from neuroexp import segments, splits
-from neuroexp.fold import Fold
+from neuroexp.data import segments, splits
+from neuroexp.data.fold import Fold
 
 SECONDS, CHANNELS, UNITS, BATCH, STEP = 60, 64, 15, 64, 10
 

@@ -25,11 +25,11 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import nn
 
 from benchmarks.device_here import simulated
-from neuroexp import memory
-from neuroexp.callbacks import EpochBar, Epochs, Progress, Resume
+from neuroexp.machine import memory
 from neuroexp.models.mldcnn import MLDCNN
 from neuroexp.models.mtdcnn import MTDCNN
 from neuroexp.tasks.decomposition import Decomposition
+from neuroexp.training.callbacks import EpochBar, Epochs, Progress, Resume
 
 CONF = Path(__file__).parent.parent / "conf"
 NETWORKS: dict[str, type[nn.Module]] = {"ML-DCNN": MLDCNN, "MT-DCNN": MTDCNN}

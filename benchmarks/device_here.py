@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from benchmarks.device_record import Record
-from neuroexp import segments, splits
+from neuroexp.data import segments, splits
+from neuroexp.data.fold import Fold
 from neuroexp.datasets.hdsemg import hdsemg
-from neuroexp.fold import Fold
 from neuroexp.recordings import hdsemg_simulated
 
 RATE_HZ = 2048

@@ -57,8 +57,8 @@ def describe() -> dict[str, Any]:
     """Return the machine: card, driver, memory, versions, processor, and the git revision where there is one."""
     import torch  # noqa: PLC0415 - seconds to import, and the command names its file before
 
-    from neuroexp import provenance  # noqa: PLC0415 - as above
-    from neuroexp.engines import cores  # noqa: PLC0415 - as above
+    from neuroexp.deploy.engines import cores  # noqa: PLC0415 - as above
+    from neuroexp.store import provenance  # noqa: PLC0415 - as above
 
     found: dict[str, Any] = {"card": None}
     if torch.cuda.is_available():

@@ -26,7 +26,7 @@ from benchmarks.device_steps import (
     synchronise,
     tensors,
 )
-from neuroexp.fold import EVALUATION_BATCH, Batches
+from neuroexp.data.fold import EVALUATION_BATCH, Batches
 from neuroexp.models.mldrsnet import MLDRSNet
 
 NAME = "mldrsnet"

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from benchmarks.device_here import Here, Variant
 from benchmarks.device_steps import settings
-from neuroexp import engines
-from neuroexp.decoder import Decoder
+from neuroexp.deploy import engines
+from neuroexp.deploy.decoder import Decoder
+from neuroexp.deploy.timing import clock
 from neuroexp.models.escapenet import ESCAPENet
 from neuroexp.models.mldcnn import MLDCNN
 from neuroexp.models.mldrsnet import MLDRSNet
 from neuroexp.models.mobilescapenet import MobilESCAPENet
-from neuroexp.timing import clock
 
 NAME = "prediction"
 TITLE = "Predicting one window, from the copy of the window to the device to the probabilities back, in ms"

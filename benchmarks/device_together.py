@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from benchmarks.device_steps import Batches
-from neuroexp.fold import Fold
+from neuroexp.data.fold import Fold
 
 ROOT = Path(__file__).parent.parent
 

@@ -26,9 +26,9 @@ from benchmarks.device_steps import (
     tensors,
 )
 from benchmarks.device_together import Processes, Side, Stacked
-from neuroexp.engines import cores
-from neuroexp.fold import EVALUATION_BATCH, Fold
-from neuroexp.fold import Batches as Part
+from neuroexp.data.fold import EVALUATION_BATCH, Fold
+from neuroexp.data.fold import Batches as Part
+from neuroexp.deploy.engines import cores
 
 NAME = "trainings"
 TITLE = (

@@ -25,10 +25,10 @@ from typing import Any
 from numpy.random import Generator, default_rng
 
 from benchmarks import mutations
-from neuroexp import parser
-from neuroexp.cuff import CLASSES, Signatures
-from neuroexp.memory import peak_mb
-from neuroexp.recording import Recording
+from neuroexp.data.cuff import CLASSES, Signatures
+from neuroexp.data.recording import Recording
+from neuroexp.machine.memory import peak_mb
+from neuroexp.matlab import parser
 from neuroexp.recordings import demuse, intan, otb, signatures
 
 STEM = "fuzzed"  # of every file and its folder, which no sentence says but as their name

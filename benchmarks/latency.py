@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.functional import conv2d
 
-from neuroexp import engines, onnxfile, operations, ptefile
-from neuroexp.decoder import Decoder, Spec
+from neuroexp.cost import counting
+from neuroexp.deploy import engines, executorch_file, onnx_file
+from neuroexp.deploy.decoder import Decoder, Spec
+from neuroexp.deploy.timing import Latency, clock
 from neuroexp.models.escapenet import ESCAPENet
 from neuroexp.models.mldcnn import MLDCNN
 from neuroexp.models.mldrsnet import MLDRSNet
 from neuroexp.models.mobilescapenet import MobilESCAPENet
 from neuroexp.models.mtdcnn import MTDCNN
-from neuroexp.timing import Latency, clock
 
 SECONDS = 2.0
 FLOATS = ("eager", "onnx", "openvino", "openvino_bf16", "executorch")
@@ -61,16 +62,16 @@ def main() -> None:
         windows = np.random.default_rng(0).standard_normal((64, n_channels, window), dtype=np.float32)
         mean, std = np.zeros(n_channels, dtype=np.float32), np.ones(n_channels, dtype=np.float32)
         decoder = Decoder(network(n_channels, window, n_outputs), nn.Sigmoid(), mean, std, window).eval()
-        macs = operations.macs(decoder.network, torch.from_numpy(windows[:1]))
+        macs = counting.macs(decoder.network, torch.from_numpy(windows[:1]))
         names = tuple(str(number) for number in range(n_outputs))
         spec = Spec(network.__name__, "", "noise", "hdsemg", names, 0.5, 2048, n_channels, window, 10, preparation={})
         with tempfile.TemporaryDirectory() as folder:
             files = {form: Path(folder) / name for form, name in engines.FILES.items()}
-            onnxfile.write(decoder, spec, files["onnx"])
-            onnxfile.quantise(files["onnx"], files["int8"], windows)
+            onnx_file.write(decoder, spec, files["onnx"])
+            onnx_file.quantise(files["onnx"], files["int8"], windows)
             if "executorch" in engines.there():
-                ptefile.write(decoder, spec, files["executorch"])
-                ptefile.write(decoder, spec, files["executorch_int8"], windows)
+                executorch_file.write(decoder, spec, files["executorch"])
+                executorch_file.write(decoder, spec, files["executorch_int8"], windows)
             for threads in (1, 2):
                 found = measured(decoder, files, windows, threads)
                 eager = found["eager"].p50_ms

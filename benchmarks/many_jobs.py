@@ -13,9 +13,9 @@ import time
 from pathlib import Path
 
 from benchmarks.survival import children, sweep
-from neuroexp.launch import results
-from neuroexp.record import new_record
-from neuroexp.tracking import Store
+from neuroexp.store.open_run import new_record
+from neuroexp.store.tracking import Store
+from neuroexp.sweep.launch import results
 
 TINY = ("recording.duration_s=12", "recording.units=4", "window=20", "step=50", "trainer=smoke")
 

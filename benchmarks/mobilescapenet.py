@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from neuroexp import memory
-from neuroexp.layers import DepthwiseConv2d, NormalisedPool
+from neuroexp.machine import memory
+from neuroexp.models._layers import DepthwiseConv2d, NormalisedPool
 from neuroexp.models.mobilescapenet import MobilESCAPENet
 
 BATCH, ROUNDS = 64, 7

@@ -21,15 +21,15 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from neuroexp import segments, splits
-from neuroexp.callbacks import Epochs
+from neuroexp.data import segments, splits
+from neuroexp.data.fold import Fold
 from neuroexp.datasets.hdsemg import hdsemg
-from neuroexp.fold import Fold
 from neuroexp.models.mldcnn import MLDCNN
-from neuroexp.record import Run, new_record
 from neuroexp.recordings import hdsemg_simulated
+from neuroexp.store.open_run import Run, new_record
+from neuroexp.store.tracking import Store
 from neuroexp.tasks.decomposition import Decomposition
-from neuroexp.tracking import Store
+from neuroexp.training.callbacks import Epochs
 
 EPOCHS, WINDOW = 10, 60
 

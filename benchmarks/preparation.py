@@ -12,9 +12,9 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from benchmarks.data_path import status_kib
-from neuroexp.cuff import CLASSES, Session
-from neuroexp.prepared import prepare
-from neuroexp.recording import Recording
+from neuroexp.data.cuff import CLASSES, Session
+from neuroexp.data.prepared import prepare
+from neuroexp.data.recording import Recording
 from neuroexp.recordings import eng_simulated
 
 ROOT = Path(__file__).parent.parent

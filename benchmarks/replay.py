@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from benchmarks.data_path import status_kib
-from neuroexp import engines
-from neuroexp.decoder import Decoder, Spec
+from neuroexp.deploy import engines
+from neuroexp.deploy.decoder import Decoder, Spec
 from neuroexp.models.mldcnn import MLDCNN
 from neuroexp.recordings import hdsemg_simulated
 from neuroexp.replay.pace import Decoding, Tally

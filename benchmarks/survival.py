@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from neuroexp.tracking import Store
+from neuroexp.store.tracking import Store
 
 SMALL = ("recording.duration_s=12", "recording.units=4", "window=20", "trainer.max_epochs=6", "checkpoint_s=0")
 JOBS = ("step=50,40,30", "seed=range(4)")

@@ -17,8 +17,8 @@ from experiments import converged
 from experiments.artefact import USAGE, Artefact, arguments, say_left_out, write
 from experiments.cells import Source
 from experiments.report import render
-from neuroexp.command import command
-from neuroexp.tracking import Store, StoreError
+from neuroexp.machine.command import command
+from neuroexp.store.tracking import Store, StoreError
 
 EXPERIMENT = "reports"  # of MLflow, where the pages are kept
 

@@ -20,9 +20,11 @@ from rich.table import Table
 
 from experiments import converged
 from experiments.cells import Source
-from neuroexp import budget, display, places
-from neuroexp.command import command
-from neuroexp.tracking import StoreError
+from neuroexp.cost import budget
+from neuroexp.machine import places
+from neuroexp.machine.command import command
+from neuroexp.store.tracking import StoreError
+from neuroexp.terminal import screen
 
 OUT = Path("outputs/paper")
 SUFFIXES = (".csv", ".md", ".tex", ".png", ".pdf")
@@ -137,7 +139,7 @@ def number(value: Any) -> str:
 
 def show(artefact: Artefact, files: Sequence[Path]) -> None:
     """Print an artefact to the terminal."""
-    console = display.console()
+    console = screen.console()
     console.print(f"[bold]{artefact.title}[/bold]" + (" (simulated)" if artefact.simulated else ""))
     console.print(artefact.provenance, markup=False)
     for table in artefact.tables.values():
@@ -150,7 +152,7 @@ def show(artefact: Artefact, files: Sequence[Path]) -> None:
         for row in shown.itertuples(index=False):
             grid.add_row(*map(escape, row))
         console.print()
-        display.whole(console, grid)
+        screen.whole(console, grid)
     for heading, lines in (("", artefact.notes), ("Missing:", artefact.missing)):
         if lines:
             console.print()

@@ -11,8 +11,11 @@ import pandas as pd
 
 from experiments import sweeps
 from experiments.sweeps import RECORDINGS, same
-from neuroexp import budget, convergence, provenance, runfiles
-from neuroexp.tracking import LOST, Store, experiments
+from neuroexp.cost import budget
+from neuroexp.evaluation import convergence
+from neuroexp.settings import keys
+from neuroexp.store import runfiles
+from neuroexp.store.tracking import LOST, Store, experiments
 
 SETTINGS = (
     "dataset",
@@ -146,7 +149,7 @@ def is_setting(name: str) -> bool:
 
 def settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the scientific part of a resolved configuration as dotted names and plain values, without fold and seed."""
-    flat = dict(_flat(provenance.science(config)))
+    flat = dict(_flat(keys.science(config)))
     copies = {name for name in flat if name.partition(".")[0] in ("dataset", "task") and name.partition(".")[2] in flat}
     return {name: value for name, value in flat.items() if name not in copies and name not in REPEATED}
 

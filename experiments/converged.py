@@ -10,7 +10,7 @@ import pandas as pd
 
 from experiments import pictures
 from experiments.sweeps import same
-from neuroexp.convergence import CONVERGED, MARK
+from neuroexp.evaluation.convergence import CONVERGED, MARK
 
 if TYPE_CHECKING:
     from experiments.artefact import Artefact

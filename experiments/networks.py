@@ -10,7 +10,8 @@ from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 from torch import nn
 
-from neuroexp import operations, trust
+from neuroexp.cost import counting
+from neuroexp.settings import trust
 
 
 @cache
@@ -28,16 +29,16 @@ def build(model: str, n_channels: int = 56, window: int = 100, n_outputs: int = 
 def costs(model: str) -> dict[str, float]:
     """Return parameters, MAC, operations and FLOPs (the ENG paper's convention, with and without normalisation) on 56 x 100."""
     network, window = build(model), torch.zeros(1, 56, 100)
-    counted = operations.count(network, window)
+    counted = counting.count(network, window)
     found: dict[str, float] = {
-        "cost/parameters": operations.parameters(network),
+        "cost/parameters": counting.parameters(network),
         "cost/mac": counted.macs,
         "cost/operations": counted.operations,
     }
     try:
         found |= {
-            "cost/flops": operations.flops(network, window),
-            "cost/flops_without_bn": operations.flops(network, window, normalisation=False),
+            "cost/flops": counting.flops(network, window),
+            "cost/flops_without_bn": counting.flops(network, window, normalisation=False),
         }
     except ValueError:  # a convention for some networks
         found |= {"cost/flops": float("nan"), "cost/flops_without_bn": float("nan")}

@@ -15,7 +15,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from experiments.artefact import Artefact, is_text, readable
-from neuroexp import __version__, provenance
+from neuroexp import __version__
+from neuroexp.store import provenance
 
 
 def render(artefacts: Sequence[Artefact], words: Sequence[str], when: datetime, left_out: Sequence[str] = ()) -> str:

@@ -18,9 +18,9 @@ import scipy.io
 from forked import READY, WARNINGS, Forks, Running
 from hypothesis import settings
 
-from neuroexp import parser
-from neuroexp.fetch import fetch
-from neuroexp.recording import Recording
+from neuroexp.data.recording import Recording
+from neuroexp.data.sample import fetch
+from neuroexp.matlab import parser
 from neuroexp.recordings import hdsemg_simulated
 
 ROOT = Path(__file__).parent.parent
@@ -128,7 +128,7 @@ def typed(forks: Forks) -> Callable[..., subprocess.CompletedProcess[str]]:
     return run
 
 
-LAUNCH = "neuroexp.__main__"
+LAUNCH = "neuroexp.commands.run"
 Said = tuple[int, str, float]  # exit code, output, seconds
 
 

@@ -31,9 +31,10 @@ READY = "mlflow.db"
 WARNINGS = {"PYTHONWARNINGS": "default"}
 BUILTIN = len(warnings.filters)  # filters that Python itself puts last
 IMPORTED = (  # what a job imports sooner or later, and the commands
-    "neuroexp.__main__", "neuroexp.training", "neuroexp.tracking", "neuroexp.trained", "neuroexp.replay.__main__",
-    "neuroexp.repeat", "neuroexp.status", "neuroexp.sync", "neuroexp.plan", "neuroexp.cost", "neuroexp.plots",
-    "neuroexp.record", "neuroexp.datasets.hdsemg", "neuroexp.datasets.eng", "neuroexp.tasks.decomposition",
+    "neuroexp.commands.run", "neuroexp.training.train", "neuroexp.store.tracking", "neuroexp.deploy.restore",
+    "neuroexp.commands.replay", "neuroexp.commands.repeat", "neuroexp.commands.status", "neuroexp.commands.sync",
+    "neuroexp.commands.plan", "neuroexp.commands.cost", "neuroexp.tasks.plots", "neuroexp.store.open_run",
+    "neuroexp.datasets.hdsemg", "neuroexp.datasets.eng", "neuroexp.tasks.decomposition",
     "neuroexp.tasks.classification", "neuroexp.recordings.hdsemg_simulated", "neuroexp.recordings.eng_simulated",
     "experiments.__main__", "mlflow.store.tracking.sqlalchemy_store", "rich.progress", "torchmetrics",
 )  # fmt: skip
@@ -158,7 +159,7 @@ class Forking:
         def serve(*words: Any) -> None:
             from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-            from neuroexp import tracking
+            from neuroexp.store import tracking
 
             self.launch.close()
             for engine in SqlAlchemyStore._engine_map.values():
@@ -229,7 +230,7 @@ def _do(order: Mapping[str, Any]) -> None:
 
 
 def _settle(order: Mapping[str, Any]) -> None:
-    from neuroexp import worker
+    from neuroexp.sweep import worker
 
     os.environ.clear()
     os.environ.update(order["environment"], PYTHONSAFEPATH="1")  # which `python -m neuroexp` sets as well

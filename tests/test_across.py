@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from test_eng import fold_of, signatures
 
-from neuroexp import segments, splits
-from neuroexp.cuff import joined
+from neuroexp.data import segments, splits
+from neuroexp.data.cuff import joined
+from neuroexp.data.preparation import Preprocessing
 from neuroexp.datasets.eng import eng
 from neuroexp.datasets.hdsemg import hdsemg
-from neuroexp.preparation import Preprocessing
 from neuroexp.recordings import eng_rats, hdsemg_crossed
 from neuroexp.recordings.hdsemg_simulated import simulate
 

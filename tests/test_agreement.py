@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from pytorch_lightning import Trainer
 from torch import nn
 
-from neuroexp import segments, splits
-from neuroexp.agreement import Steps
+from neuroexp.data import segments, splits
+from neuroexp.data.recording import Recording
 from neuroexp.datasets.hdsemg import hdsemg
-from neuroexp.recording import Recording
+from neuroexp.evaluation.agreement import Steps
 from neuroexp.recordings import hdsemg_simulated
-from neuroexp.remarks import remarks
+from neuroexp.sweep.remarks import remarks
 from neuroexp.tasks.decomposition import Decomposition
 
 RATE = 2048.0
@@ -128,7 +128,7 @@ def test_ceilings_of_the_default_recording(label, window, step, ceiling):
     starts = segments.window_starts(len(recording.signal), window, step)
     labels = getattr(segments, f"label_{label}")(recording.spike_trains, starts, window, step)
     steps = Steps(window, step, RATE, label == "step")
-    from neuroexp import agreement
+    from neuroexp.evaluation import agreement
 
     agreed = agreement.compare(recording.spike_trains, steps.trains(starts, labels), steps.within)
     assert agreement.rates(agreed).mean() == pytest.approx(ceiling, abs=0.005)
@@ -210,7 +210,7 @@ def test_the_decided_samples_are_the_steps_of_the_windows(train, sizes):
 
 
 def test_a_discharge_rate_is_that_of_steady_discharges():
-    from neuroexp.signals import discharge_rate_hz
+    from neuroexp.data.signals import discharge_rate_hz
 
     steady = np.arange(0, 20_480, 128)  # 16 Hz
     assert discharge_rate_hz([steady], RATE) == pytest.approx(16)

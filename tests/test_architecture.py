@@ -404,7 +404,7 @@ def test_the_command_line_wins_over_dataset_and_experiment():
     assert config.split._target_.endswith("random")
     eng = compose_with("dataset=eng", "model=mobilescapenet/E1", "split=random", "window=60")
     assert (eng.window, eng.step, eng.model.head, eng.model.hidden) == (60, None, "flatten", 256)
-    assert (eng.split._target_, eng.optimizer.lr) == ("neuroexp.splits.random", 1e-3)
+    assert (eng.split._target_, eng.optimizer.lr) == ("neuroexp.data.splits.random", 1e-3)
     assert compose_with("dataset=eng", "optimizer.lr=0.5").optimizer.lr == 0.5
     experiment = compose_with("experiment=mldrsnet/window_step", "trainer=smoke")
     assert experiment.trainer.max_epochs == 1

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_preparation import RATE, SETTINGS
 
-from neuroexp import caps, preparation, signals, splits
-from neuroexp.cuff import CLASSES, GRID, Animals, Candidates, Session, Signatures
+from neuroexp.data import caps, preparation, signals, splits
+from neuroexp.data.cuff import CLASSES, GRID, Animals, Candidates, Session, Signatures
+from neuroexp.data.prepared import prepare_all
+from neuroexp.data.recording import Recording
 from neuroexp.datasets.eng import eng
-from neuroexp.prepared import prepare_all
-from neuroexp.recording import Recording
 
 QUICK = dataclasses.replace(SETTINGS, smooth_s=0.1, apart_s=0.3, guard_s=0.02)
 

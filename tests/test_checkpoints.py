@@ -10,11 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_survival import TINY
 
-from neuroexp import checkpoints, job, launch, plan
-from neuroexp.callbacks import Progress
-from neuroexp.ledger import Cell
-from neuroexp.provenance import configuration_key
-from neuroexp.tracking import open_store
+from neuroexp.commands import plan
+from neuroexp.machine import places
+from neuroexp.settings.keys import configuration_key
+from neuroexp.store import job
+from neuroexp.store.ledger import Cell
+from neuroexp.store.tracking import open_store
+from neuroexp.sweep import attempt, launch
+from neuroexp.training import checkpoints
+from neuroexp.training.callbacks import Progress
 
 WORDS = (*TINY, "trainer.max_epochs=4", "~trainer.callbacks.early_stopping", "checkpoint_s=0")
 
@@ -34,13 +38,13 @@ def cut_off(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cut off")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        for name in (launch.NAME, launch.FOLDER, launch.BAR, launch.PID):
+        for name in (launch.NAME, places.LAUNCH, launch.BAR, launch.PID):
             patch.setenv(name, "")
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         this = only_job(folder, *WORDS)
         tracking = this.config["tracking"]
         cell = Cell(tracking["ledger"], tracking["uri"], "scratch", configuration_key(this.config))
-        undisturbed = job.run(this)
+        undisturbed = attempt.run(this)
         assert undisturbed["status"] == "finished", undisturbed
         forget(this, cell, undisturbed["run_id"])
         told = Progress.on_train_epoch_end
@@ -52,7 +56,7 @@ def cut_off(tmp_path_factory):
 
         with pytest.MonkeyPatch.context() as epochs:
             epochs.setattr(Progress, "on_train_epoch_end", interrupt)
-            assert job.run(this)["status"] == "killed"
+            assert attempt.run(this)["status"] == "killed"
         kept = folder / "kept"
         shutil.copytree(cell.folder, kept)
         yield this, undisturbed["scores"], cell, kept
@@ -106,7 +110,7 @@ def test_on_any_doubt_a_training_begins_anew_and_ends_with_its_own_scores(cut_of
     shutil.copytree(kept, cell.folder)
     name, change = DAMAGES[damage]
     change(cell.folder / name)
-    result = job.run(this)
+    result = attempt.run(this)
     assert result["status"] == "finished", result
     forget(this, cell, result["run_id"])
     assert outcome(result["scores"]) == outcome(undisturbed)
@@ -134,7 +138,7 @@ def test_a_whole_one_is_continued_from_whatever_it_says_about_where_the_best_wei
             state["kth_best_model_path"] = str(foreign)
     checkpoints.Checked().save_checkpoint(last, cell.last)
     checkpoints.Checked().save_checkpoint(last, foreign)  # of another epoch, and not to be deleted
-    result = job.run(this)
+    result = attempt.run(this)
     assert "continues from" in caplog.text
     assert outcome(result["scores"]) == outcome(undisturbed)
     assert checkpoints.whole(foreign)

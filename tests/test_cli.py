@@ -12,7 +12,7 @@ from conftest import SMALL, cell, write_demuse, write_otb
 
 from neuroexp.models.mldcnn import MLDCNN
 from neuroexp.recordings import hdsemg_simulated
-from neuroexp.tracking import Store
+from neuroexp.store.tracking import Store
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +137,7 @@ MISTAKES = [
     (["window=90000", "split=random"], "window=90000 is longer than the recording"),
     (["split=contraction"], "needs at least two contractions, this recording has 1"),
     (["recording.mvc=0"], "recording.mvc=0 is outside 1 to 100"),
-    (["recording=otb"], "otb_testfile.mat is not there; python -m neuroexp.fetch brings the sample recording"),
+    (["recording=otb"], "otb_testfile.mat is not there; neuroexp fetch brings the sample recording"),
     (["recording=demuse"], "recording=demuse needs a file: add recording.path=FILE.mat"),
     (["recording=demuse", "recording.path=gone.mat"], "gone.mat is not there"),
     (["dataset.rate_hz=2000"], "sampled at 2048 Hz, but dataset.rate_hz is 2000"),

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from neuroexp.replay.clock import Clock
+from neuroexp.streams.clock import Clock
 
 RATE = 2048.0
 TRUE = np.arange(round(8 * RATE)) / RATE  # when each sample was measured

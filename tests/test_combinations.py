@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_module
 
-from neuroexp import combinations
-from neuroexp.combinations import GIVEN, RECORDINGS, SPLITS
+from neuroexp.settings import combinations
+from neuroexp.settings.combinations import GIVEN, RECORDINGS, SPLITS
 
 CONF = Path(__file__).parent.parent / "conf"
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from neuroexp import control, splits
-from neuroexp.cuff import CLASSES, Signatures
+from neuroexp.data import control, splits
+from neuroexp.data.cuff import CLASSES, Signatures
 
 
 def at_rest(seed=0, gaps=20, per_gap=12, gains=0.0, of_gaps=0.0):

@@ -22,10 +22,10 @@ from experiments.artefact import Artefact
 from experiments.cells import Source
 from experiments.pictures import figure
 from experiments.protocol import overview, rats
-from neuroexp import training
-from neuroexp.convergence import CONVERGED, known
-from neuroexp.convergence import converged as has_converged
-from neuroexp.remarks import remarks
+from neuroexp.evaluation.convergence import CONVERGED, known
+from neuroexp.evaluation.convergence import converged as has_converged
+from neuroexp.sweep.remarks import remarks
+from neuroexp.training import train
 
 
 def history(*losses: float) -> list[dict[str, float]]:
@@ -151,7 +151,7 @@ def test_early_stopping_converges_where_it_ran_out_of_patience_alone(losses: tup
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about few workers and few batches
         trainer.fit(Falling(losses), data, data)
-    assert training._ran_out_of_patience(trainer) == patient
+    assert train._ran_out_of_patience(trainer) == patient
 
 
 def test_a_decoder_that_finds_nothing_is_told() -> None:

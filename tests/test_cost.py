@@ -14,11 +14,13 @@ from omegaconf import OmegaConf
 from test_plan import begun  # noqa: F401 - a fixture
 from torch import nn
 
-from neuroexp import budget, cost, operations, provenance
-from neuroexp.devices import devices
+from neuroexp.commands import cost
+from neuroexp.cost import budget, counting
+from neuroexp.cost.devices import devices
 from neuroexp.models.engnet import ENGNet
 from neuroexp.models.lstm import LSTM
 from neuroexp.models.mldcnn import MLDCNN
+from neuroexp.settings import keys
 
 
 class Residual(nn.Module):
@@ -58,15 +60,15 @@ class Held(nn.Module):
 )
 def test_activations_alive_at_once(model, values):
     x = torch.randn(1, 4, 10)
-    assert operations.activation_kb(model, x) == pytest.approx(4 * values / 1000)
-    assert operations.activation_kb(model, x, value_bytes=1) == pytest.approx(values / 1000)
+    assert counting.activation_kb(model, x) == pytest.approx(4 * values / 1000)
+    assert counting.activation_kb(model, x, value_bytes=1) == pytest.approx(values / 1000)
 
 
 def test_a_residual_keeps_its_input():
     x = torch.randn(1, 3, 10)
     model = Residual().train()
-    assert operations.activation_kb(model, x) == pytest.approx(4 * (30 + 50 + 50) / 1000)
-    assert operations.activation_kb(model.body, x) == pytest.approx(4 * (50 + 50) / 1000)
+    assert counting.activation_kb(model, x) == pytest.approx(4 * (30 + 50 + 50) / 1000)
+    assert counting.activation_kb(model.body, x) == pytest.approx(4 * (50 + 50) / 1000)
     assert model.training
 
 
@@ -74,22 +76,22 @@ def test_a_residual_keeps_its_input():
 def test_a_chain_takes_its_largest_neighbours(widths, time):
     layers = [nn.Conv1d(n_in, n_out, 1) for n_in, n_out in itertools.pairwise(widths)]
     largest = max(a + b for a, b in itertools.pairwise(widths)) * time
-    assert operations.activation_kb(nn.Sequential(*layers), torch.randn(1, widths[0], time)) == 4 * largest / 1000
+    assert counting.activation_kb(nn.Sequential(*layers), torch.randn(1, widths[0], time)) == 4 * largest / 1000
 
 
 def test_bytes_of_weights():
     model = nn.Sequential(nn.Conv1d(4, 6, 3), nn.BatchNorm1d(6), nn.Flatten(), nn.Linear(48, 2, bias=False))
-    assert operations.size_kb(model) == pytest.approx(4 * (72 + 6 + 12 + 96) / 1000)
+    assert counting.size_kb(model) == pytest.approx(4 * (72 + 6 + 12 + 96) / 1000)
     scales = 4 * (6 + 2)
-    assert operations.size_int8_kb(model) == pytest.approx((72 + 96 + scales + 4 * (6 + 12)) / 1000)
+    assert counting.size_int8_kb(model) == pytest.approx((72 + 96 + scales + 4 * (6 + 12)) / 1000)
     model[0].weight.requires_grad = False  # not a trained parameter, as in `parameters`
-    assert operations.size_kb(model) == pytest.approx(4 * (6 + 12 + 96) / 1000)
+    assert counting.size_kb(model) == pytest.approx(4 * (6 + 12 + 96) / 1000)
 
 
 def test_what_a_counter_leaves_out_is_named():
-    convolutions = operations.count(MLDCNN(4, 20, 2), torch.zeros(1, 4, 20))
+    convolutions = counting.count(MLDCNN(4, 20, 2), torch.zeros(1, 4, 20))
     assert (convolutions.counter, convolutions.skipped) == ("fvcore", {"max_pool1d": 2})
-    recurrent = operations.count(LSTM(5, 11, 2, hidden=7, layers=2), torch.zeros(1, 5, 11))
+    recurrent = counting.count(LSTM(5, 11, 2, hidden=7, layers=2), torch.zeros(1, 5, 11))
     assert recurrent.counter == "torch"
     assert recurrent.macs == 11 * 4 * 7 * ((5 + 7) + (7 + 7)) + 7 * 2
     assert recurrent.skipped["sigmoid_"] == 11 * 2 * 3
@@ -101,16 +103,16 @@ def test_flops_of_other_networks_counted_by_hand():
     layers = [nn.Conv1d(4, 6, 3), nn.ReLU(), nn.BatchNorm1d(6), nn.MaxPool1d(2), nn.Flatten(), nn.Linear(24, 2)]
     network = nn.Sequential(*layers, nn.Sigmoid())
     by_hand = 48 * (2 * 12 + 1) + 48 + 2 * 48 + 24 * 2 + 2 * (2 * 24 + 1) + 2
-    assert operations.flops(network, torch.zeros(1, 4, 10)) == by_hand
-    assert operations.flops(network, torch.zeros(1, 4, 10), normalisation=False) == by_hand - 2 * 48
+    assert counting.flops(network, torch.zeros(1, 4, 10)) == by_hand
+    assert counting.flops(network, torch.zeros(1, 4, 10), normalisation=False) == by_hand - 2 * 48
     flat = nn.Sequential(nn.Conv2d(1, 2, 3), nn.MaxPool2d((1, 4)), nn.AvgPool2d(2))
-    assert operations.flops(flat, torch.zeros(1, 1, 6, 10)) == 64 * 19 + 16 * 4 + 4 * 4
-    macs = operations.macs(MLDCNN(4, 20, 2), torch.zeros(1, 4, 20))
-    assert 2 * macs < operations.flops(MLDCNN(4, 20, 2), torch.zeros(1, 4, 20)) < 2.1 * macs
+    assert counting.flops(flat, torch.zeros(1, 1, 6, 10)) == 64 * 19 + 16 * 4 + 4 * 4
+    macs = counting.macs(MLDCNN(4, 20, 2), torch.zeros(1, 4, 20))
+    assert 2 * macs < counting.flops(MLDCNN(4, 20, 2), torch.zeros(1, 4, 20)) < 2.1 * macs
     with pytest.raises(ValueError, match="no count for LSTM layers"):
-        operations.flops(LSTM(5, 11, 2), torch.zeros(1, 5, 11))
+        counting.flops(LSTM(5, 11, 2), torch.zeros(1, 5, 11))
     with pytest.raises(ValueError, match="the weights of a Conv2d layer are used without calling it"):
-        operations.flops(ENGNet(8, 32, 2), torch.zeros(1, 8, 32))
+        counting.flops(ENGNet(8, 32, 2), torch.zeros(1, 8, 32))
 
 
 def test_every_device_has_its_source_and_arithmetic():
@@ -189,10 +191,10 @@ def test_a_run_of_an_earlier_version_is_held_to_its_own_count_which_says_so():
 def test_multiply_accumulates_are_counted_apart_from_other_operations():
     # 4 x 3 weights to 6 channels at 8 places, then 2 for each of 48 normalised values, 48 averaged ones, 6 x 2 weights
     layers = [nn.Conv1d(4, 6, 3), nn.BatchNorm1d(6), nn.Unflatten(1, (6, 1)), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-    found = operations.count(nn.Sequential(*layers, nn.Linear(6, 2)), torch.zeros(1, 4, 10))
+    found = counting.count(nn.Sequential(*layers, nn.Linear(6, 2)), torch.zeros(1, 4, 10))
     assert found.macs == 48 * 12 + 12
     assert found.operations == found.macs + 2 * 48 + 48
-    costs = operations.costs(nn.Sequential(*layers, nn.Linear(6, 2)), torch.zeros(1, 4, 10))
+    costs = counting.costs(nn.Sequential(*layers, nn.Linear(6, 2)), torch.zeros(1, 4, 10))
     assert (costs["cost/mac"], costs["cost/operations"]) == (found.macs, found.operations)
     assert "cost/macs" not in costs  # in which earlier versions had the operations
 
@@ -230,8 +232,8 @@ def test_a_budget_that_is_none_gets_one_sentence(settings, says):
 def test_a_budget_changes_no_key():
     config = {"window": 20, "fold": 0, "budget": {"energy_uj": 2}}
     other = config | {"budget": {"energy_uj": None}}
-    assert provenance.configuration_key(config) == provenance.configuration_key(other)
-    assert provenance.condition_key(config) == provenance.condition_key({"window": 20})
+    assert keys.configuration_key(config) == keys.configuration_key(other)
+    assert keys.condition_key(config) == keys.condition_key({"window": 20})
 
 
 def test_a_sweep_is_marked_and_marked_again_when_the_budget_changes(neuroexp):
@@ -260,13 +262,13 @@ def test_a_sweep_is_marked_and_marked_again_when_the_budget_changes(neuroexp):
 
 def test_the_published_counts_are_printed_without_a_recording(typed, tmp_path):
     words = ("dataset=eng", "model=mobilescapenet,lstm", "channels=56", "outputs=3", "budget.memory_kb=100")
-    done = typed(tmp_path, "neuroexp.cost", *words)
+    done = typed(tmp_path, "neuroexp.commands.cost", *words)
     assert done.returncode == 0, done.stderr
     for text in (
         "67,843", "82,798,211", "81,857,411", "40,146,560", "41,089,664", "271.4 KB", "2,867.2 KB",
         "no count for LSTM layers", "unknown",
         "over: memory 792 of 100 KB (int8)", "within", "which leaves out max_pool2d x4", "Estimated energy",
-        "Energy is an estimate", "torch's counter (fvcore knows no recurrent layers)", "neuroexp.cost --devices",
+        "Energy is an estimate", "torch's counter (fvcore knows no recurrent layers)", "neuroexp.commands.cost --devices",
         "how often they come only a recording says", "56 channels and 3 outputs as typed",
     ):  # fmt: skip
         assert text in done.stdout, text
@@ -320,7 +322,7 @@ def test_a_mistake_gets_one_sentence(tmp_path, monkeypatch, capsys, begun, words
 def test_the_table_of_devices_is_whole():
     from importlib.resources import files
 
-    rows = list(csv.DictReader((files("neuroexp") / "devices.csv").read_text().splitlines()))
+    rows = list(csv.DictReader((files("neuroexp.cost") / "devices.csv").read_text().splitlines()))
     assert len(rows) == len(devices())
     assert OmegaConf.load("conf/config.yaml").budget.device in devices()
     assert OmegaConf.load("conf/config.yaml").budget.device == budget.DEVICE

@@ -20,8 +20,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neuroexp.dataverse import main
-from neuroexp.web import PIECE
+from neuroexp.data.dataverse import main
+from neuroexp.machine.web import PIECE
 
 DOI = "doi:10.5072/FK2/RATS"
 CITATION = 'A. Rat, 2024, "Nerves", https://doi.org/10.5072/FK2/RATS, Nowhere Dataverse, V1'
@@ -348,7 +348,7 @@ def test_no_more_is_taken_than_was_declared(path, dataverse, tmp_path):
 
 @pytest.mark.parametrize("squeezes", [False, True])
 def test_list_that_is_too_long_is_not_taken(squeezes, dataverse, tmp_path, monkeypatch):
-    monkeypatch.setattr("neuroexp.dataverse.LISTING", 5_000_000)
+    monkeypatch.setattr("neuroexp.data.dataverse.LISTING", 5_000_000)
     dataverse.squeezes = squeezes
     dataverse.listing = (200, " " * 50_000_000)
     fails(dataverse, tmp_path, r"lists more than 5 MB of files for doi:10\.5072/FK2/RATS, which is none")
@@ -358,7 +358,7 @@ def test_list_that_is_too_long_is_not_taken(squeezes, dataverse, tmp_path, monke
 
 @pytest.mark.parametrize("what", ["list", "file"])
 def test_answer_that_trickles_is_given_up(what, dataverse, tmp_path, monkeypatch):
-    monkeypatch.setattr("neuroexp.web.PACE_S", 0.5)
+    monkeypatch.setattr("neuroexp.machine.web.PACE_S", 0.5)
     dataverse.trickles_s = 0.02
     if what == "file":
         dataverse.trickles_s, dataverse.files["README.txt"] = 0, b"r" * 10_000
@@ -426,7 +426,7 @@ def test_what_a_server_says_commands_no_terminal(dataverse, tmp_path, capsys):
     fails(dataverse, tmp_path, r"\(no\\x1b\[31m such\)")
 
 
-PROGRAM = "import sys; from neuroexp.dataverse import main; main(sys.argv[2:], resolver=sys.argv[1])"
+PROGRAM = "import sys; from neuroexp.data.dataverse import main; main(sys.argv[2:], resolver=sys.argv[1])"
 
 
 @pytest.mark.process
@@ -563,6 +563,6 @@ def test_disk_that_refuses_is_one_sentence_and_the_same_command_goes_on(datavers
 @pytest.mark.process
 def test_command_names_its_options():
     done = subprocess.run(
-        [sys.executable, "-m", "neuroexp.dataverse", "--help"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "neuroexp.data.dataverse", "--help"], capture_output=True, text=True, check=True
     )
     assert all(word in done.stdout for word in ("--only", "--list", "[folder]"))

@@ -16,11 +16,14 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from experiments.cells import Source
-from neuroexp import files, job, ledger, provenance, recorded, rivals, runfiles, sync, tracking
-from neuroexp.delivery import current, deliver
-from neuroexp.ledger import Cell
-from neuroexp.record import Run, new_record
-from neuroexp.tracking import Store, StoreError
+from neuroexp.commands import sync
+from neuroexp.machine import files
+from neuroexp.store import finished_run, job, ledger, provenance, rivals, runfiles, tracking
+from neuroexp.store.delivery import current, deliver
+from neuroexp.store.ledger import Cell
+from neuroexp.store.open_run import Run, new_record
+from neuroexp.store.tracking import Store, StoreError
+from neuroexp.sweep import attempt
 
 CONFIG = {
     **{group: {} for group in runfiles.GROUPS},
@@ -75,7 +78,7 @@ def outputs(tmp_path_factory):
 
 @pytest.fixture
 def sent(outputs, monkeypatch, capsys):
-    """Type `python -m neuroexp.sync`; return what it says."""
+    """Type `neuroexp sync`; return what it says."""
     monkeypatch.chdir(outputs.folder)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr(sys, "argv", ["sync"])
@@ -279,13 +282,13 @@ def test_a_lost_store_gets_the_files_back_or_the_run_is_left_out_by_name(tmp_pat
                 deliver(cell, record, store)
         ids[key] = deliver(cell, current(cell, store), store)
     assert contents(store, ids["kept"]) == {"config.yaml", "environment.json", "model.pt"}
-    found = recorded.read(work.uri, ids["kept"])
+    found = finished_run.read(work.uri, ids["kept"])
     assert runfiles.configuration(found["config.yaml"], "kept")["window"] == 20
-    assert torch.equal(recorded.weights(work.uri, found)["weight"], torch.ones(3))
+    assert torch.equal(finished_run.weights(work.uri, found)["weight"], torch.ones(3))
     with pytest.raises(
         ValueError, match=r"^run bare \(\w+\) is without its files, config.yaml is not there: delete the"
     ):
-        recorded.read(work.uri, ids["bare"])
+        finished_run.read(work.uri, ids["bare"])
     source = Source(work.uri, work.artifacts)
     assert list(source.runs("scratch")["name"]) == ["run kept"]
     [said] = source.left_out.values()
@@ -310,9 +313,9 @@ def test_a_lost_store_gets_the_files_back_or_the_run_is_left_out_by_name(tmp_pat
         assert any(says in why and "run kept" in why for why in source.left_out.values()), source.left_out
     (folder / "model.pt").write_bytes((folder / "model.pt").read_bytes()[:-10])
     with pytest.raises(ValueError, match=r"^model.pt of the run run kept is damaged, its checksum is another one"):
-        recorded.weights(work.uri, found)
+        finished_run.weights(work.uri, found)
     with pytest.raises(ValueError, match=r"it cannot be read"):
-        recorded.weights(work.uri, found | {"tags": {}})
+        finished_run.weights(work.uri, found | {"tags": {}})
     (folder / "environment.json").write_text("[]")
     assert source.machine("scratch", ids["kept"]) == "an unknown machine"
 
@@ -326,7 +329,7 @@ def begin(work: Outputs, key: str, store: Store, tmp_path: Path) -> tuple[job.Jo
     config = {"output": str(tmp_path), "report": ["test/f1"], "tracking": tracking, "experiment": "scratch"}
     this = job.Job(config, 0, "name", "sweep", {}, (), {}, bar=False, parallel=False)
     cell = Cell(work.ledger, work.uri, "scratch", key)
-    begun = job._begin(this, cell, store, key, mine=True)
+    begun = attempt._begin(this, cell, store, key, mine=True)
     return this, cell, begun
 
 
@@ -345,18 +348,18 @@ def test_of_a_suspended_run_and_its_rival_one_counts(outputs, tmp_path, rival, m
     second, other, its = begin(there[1], key, store, tmp_path)
     assert store.status(run.run_id) == "KILLED"
     if rival == "finished":
-        assert job._end(second, other, store, its, {"test/f1": 0.5})["status"] == "finished"
+        assert attempt._end(second, other, store, its, {"test/f1": 0.5})["status"] == "finished"
     elif rival == "gone":
         store.tag(its.run_id, tracking.ALIVE, "no time")
     elif rival == "finished at once":  # after the first has asked, before it has finished
-        monkeypatch.setattr(job, "taken", lambda *_: None)
-        assert job._end(second, other, store, its, {"test/f1": 0.5})["status"] == "finished"
+        monkeypatch.setattr(attempt, "taken", lambda *_: None)
+        assert attempt._end(second, other, store, its, {"test/f1": 0.5})["status"] == "finished"
     where = "a"
-    result = job._end(first, cell, store, run, {"test/f1": 0.5})
+    result = attempt._end(first, cell, store, run, {"test/f1": 0.5})
     expected = {"training": "elsewhere", "gone": "finished"}.get(rival, "skipped")
     assert result["status"] == expected
     if rival == "training":
-        assert job._end(second, other, store, its, {"test/f1": 0.5})["status"] == "finished"
+        assert attempt._end(second, other, store, its, {"test/f1": 0.5})["status"] == "finished"
     done = [row for row in store.runs() if row["tag.neuroexp.key"] == key]
     assert [row["run_id"] for row in done] == [run.run_id if rival == "gone" else its.run_id]
     assert not cell.files.exists()

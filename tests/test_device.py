@@ -23,8 +23,8 @@ from benchmarks.device_here import Here, Variant
 from benchmarks.device_record import Record
 from benchmarks.device_steps import DECAY, EAGER, GRAPH, LR, Training, settings, tensors
 from benchmarks.device_together import Side, Stacked
-from neuroexp import segments, splits
-from neuroexp.fold import Fold
+from neuroexp.data import segments, splits
+from neuroexp.data.fold import Fold
 from neuroexp.models.mldcnn import MLDCNN
 from neuroexp.models.mldrsnet import MLDRSNet
 from neuroexp.models.mtdcnn import MTDCNN

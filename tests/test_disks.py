@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from conftest import LAUNCH, SMALL, refused, write_otb
 
-from neuroexp import places, tracking
-from neuroexp.ledger import Cell
+from neuroexp.machine import places
 from neuroexp.recordings import hdsemg_simulated
-from neuroexp.tracking import Store, StoreError
+from neuroexp.store import tracking
+from neuroexp.store.ledger import Cell
+from neuroexp.store.tracking import Store, StoreError
 
 SHORT = (*SMALL, "window=20", "step=50")
 
@@ -81,7 +82,10 @@ def test_outputs_that_cannot_be_written_are_told_before_anything_starts(commands
         found = commands([(tmp_path / name, LAUNCH, SHORT) for name, _ in wanted])
         sweeps = commands([(tmp_path / name, LAUNCH, ["-m", *SHORT]) for name in ("dangling", "text", "full")])
         reading = commands(
-            [(tmp_path / "rostore", "neuroexp.repeat", ["abc"]), (tmp_path / "text", "neuroexp.latency", ["abc"])]
+            [
+                (tmp_path / "rostore", "neuroexp.commands.repeat", ["abc"]),
+                (tmp_path / "text", "neuroexp.commands.latency", ["abc"]),
+            ]
         )
     finally:
         subprocess.run(["umount", str(store)], check=True)
@@ -145,16 +149,16 @@ OPTIONS = [
     (LAUNCH, ["window=20", "-cd"], "argument --config-dir/-cd: expected one argument"),
     (LAUNCH, ["window=20", "--nonsense"], "unrecognized arguments: --nonsense"),
     (LAUNCH, ["window=20", "--run", "-m"], "Only one of --run, --multirun"),
-    (LAUNCH, ["--experimental-rerun", "config.pickle"], "python -m neuroexp.repeat RUN_ID trains a recorded run again"),
+    (LAUNCH, ["--experimental-rerun", "config.pickle"], "neuroexp repeat RUN_ID trains a recorded run again"),
     (LAUNCH, ["trainer.devices=2"], "trainer.devices=2: a job trains on one device"),
     (LAUNCH, ["trainer.devices=[0,1]"], "trainer.devices=[0, 1]: a job trains on one device"),
     (LAUNCH, ["+trainer.num_nodes=2"], "trainer.num_nodes=2: a job trains on one device"),
-    ("neuroexp.plan", ["window=20", "--config-dir", "nowhere"], "--config-dir=nowhere is no folder"),
-    ("neuroexp.plan", ["window=20", "--config-name", "nothing", "-m"], "--config-name=nothing: no folder"),
-    ("neuroexp.plan", ["window=20", "--cfg", "job"], "--cfg is an option of python -m neuroexp alone"),
-    ("neuroexp.plan", ["trainer.devices=2"], "trainer.devices=2: a job trains on one device"),
-    ("neuroexp.cost", ["window=20", "--info"], "--info is an option of python -m neuroexp alone"),
-    ("neuroexp.cost", ["window=20", "-cd"], "expected one argument"),
+    ("neuroexp.commands.plan", ["window=20", "--config-dir", "nowhere"], "--config-dir=nowhere is no folder"),
+    ("neuroexp.commands.plan", ["window=20", "--config-name", "nothing", "-m"], "--config-name=nothing: no folder"),
+    ("neuroexp.commands.plan", ["window=20", "--cfg", "job"], "--cfg is an option of python -m neuroexp alone"),
+    ("neuroexp.commands.plan", ["trainer.devices=2"], "trainer.devices=2: a job trains on one device"),
+    ("neuroexp.commands.cost", ["window=20", "--info"], "--info is an option of python -m neuroexp alone"),
+    ("neuroexp.commands.cost", ["window=20", "-cd"], "expected one argument"),
 ]
 
 
@@ -168,7 +172,11 @@ def test_options_behind_settings_work_or_are_one_sentence(commands, tmp_path):
             LAUNCH,
             ["step=20", "-cd", "my, own [x]", "seed=3", "--config-name", "mine", "--cfg", "job", "--resolve"],
         ),
-        (tmp_path, "neuroexp.cost", ["channels=8", "-cd", "my, own [x]", "outputs=2", "--config-name", "mine"]),
+        (
+            tmp_path,
+            "neuroexp.commands.cost",
+            ["channels=8", "-cd", "my, own [x]", "outputs=2", "--config-name", "mine"],
+        ),
     ]
     found = commands([*works, *((tmp_path, module, words) for module, words, _ in OPTIONS)])
     for (code, out, _), says in zip(found, ("mtdcnn", "window: 23", "W23"), strict=False):

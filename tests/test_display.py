@@ -11,7 +11,8 @@ import pytest
 from omegaconf import OmegaConf
 from test_survival import TINY
 
-from neuroexp import display, progress
+from neuroexp.sweep import progress, summary
+from neuroexp.terminal import screen
 
 
 def row(status="finished", score=0.5, seconds=60.0, name="mldcnn W20 S10 fold0") -> dict:
@@ -25,7 +26,7 @@ def row(status="finished", score=0.5, seconds=60.0, name="mldcnn W20 S10 fold0")
     ("seconds", "words"), [(3, "3 s"), (150, "2 min"), (7200, "2.0 h"), (100 * 3600, "4.2 days"), (59.9, "60 s")]
 )
 def test_durations_that_people_can_take_in(seconds, words):
-    assert display.duration(seconds) == words
+    assert screen.duration(seconds) == words
 
 
 def test_the_line_counts_what_was_done_and_estimates_from_what_was_trained():
@@ -39,7 +40,7 @@ def test_the_line_counts_what_was_done_and_estimates_from_what_was_trained():
 
 def test_of_a_thousand_jobs_the_table_shows_the_failed_and_the_best(capsys):
     rows = [row(score=number / 1000, name=f"job {number}") for number in range(999)] + [row("failed", name="broken")]
-    display.summary(rows)
+    summary.summary(rows)
     out = capsys.readouterr().out
     assert "broken" in out
     assert "job 998" in out
@@ -49,14 +50,14 @@ def test_of_a_thousand_jobs_the_table_shows_the_failed_and_the_best(capsys):
 
 def test_what_all_runs_share_is_said_once(capsys):
     names = ["mldcnn W20 fold0 lr=0.001 mvc=10", "mldcnn W60 fold0 lr=0.001 mvc=30"]
-    display.summary([row(name=name) for name in names])
+    summary.summary([row(name=name) for name in names])
     lines = capsys.readouterr().out.splitlines()
     assert lines[1] == "with lr=0.001"
     assert [line.split("  ")[0] for line in lines[3:5]] == ["mldcnn W20 fold0 mvc=10", "mldcnn W60 fold0 mvc=30"]
 
 
 def test_a_reason_in_brackets_is_printed_whole(capsys):
-    display.summary([row("failed") | {"name": "otb path=a[uV]", "error": "no column such as '... (1)[uV]'"}])
+    summary.summary([row("failed") | {"name": "otb path=a[uV]", "error": "no column such as '... (1)[uV]'"}])
     assert capsys.readouterr().out == "otb path=a[uV]: no column such as '... (1)[uV]' (traceback in job.log)\n"
 
 
@@ -66,8 +67,8 @@ def test_in_80_columns_the_table_of_a_sweep_has_a_line_per_run(capsys, monkeypat
     names = tuple(OmegaConf.load("conf/dataset/hdsemg.yaml").report)
     job = row() | {"report": names, "scores": dict.fromkeys(names, 0.123), "seconds": 139.7}
     for width, said in ((80, "RoA.9"), (120, "RoA≥0.9")):
-        monkeypatch.setattr(display, "console", lambda width=width: Console(width=width, highlight=False))
-        display.summary([job, job | {"name": "mldcnn W60 S50 fold0"}])
+        monkeypatch.setattr(summary, "console", lambda width=width: Console(width=width, highlight=False))
+        summary.summary([job, job | {"name": "mldcnn W60 S50 fold0"}])
         lines = capsys.readouterr().out.splitlines()
         assert said in lines[1].split()
         assert max(map(len, lines[1:4])) <= width
@@ -76,7 +77,7 @@ def test_in_80_columns_the_table_of_a_sweep_has_a_line_per_run(capsys, monkeypat
 def test_scores_that_need_a_word_get_one_under_the_table(capsys):
     known = {"data/units": 6.0, "test/scored_units": 4.0, "data/positives_outside_window": 0.593, "test/f1": 0.5}
     jobs = [row() | {"name": name, "scores": known} for name in ("W20 S50 fold0", "W20 S50 fold1")]
-    display.summary([*jobs, row() | {"scores": {"test/f1": float("nan")}}])
+    summary.summary([*jobs, row() | {"scores": {"test/f1": float("nan")}}])
     out = capsys.readouterr().out
     assert "0.000" not in out
     assert (
@@ -93,7 +94,7 @@ def test_runs_of_an_earlier_version_leave_new_columns_blank(capsys):
     names = ("test/f1", "test/roa_90_share", "ceiling/roa_90_share")
     new = row() | {"report": names, "scores": {"test/f1": 0.5, "test/roa_90_share": 0.25, "ceiling/roa_90_share": 1.0}}
     old = row("skipped") | {"report": names, "scores": {"test/f1": 0.5, "test/identified_share": 0.75}}
-    display.summary([new, old])
+    summary.summary([new, old])
     head, first, second = (line.split() for line in capsys.readouterr().out.splitlines()[1:4])
     assert head[-5:] == ["f1", "RoA≥0.9", "ceiling", "seconds", "status"]
     assert first[-5:] == ["0.500", "0.250", "1.000", "60.0", "finished"]
@@ -101,12 +102,12 @@ def test_runs_of_an_earlier_version_leave_new_columns_blank(capsys):
 
 
 def test_a_budget_is_a_column_of_its_own_where_there_is_one(capsys):
-    display.summary([row() | {"budget": ""}])
+    summary.summary([row() | {"budget": ""}])
     plain = capsys.readouterr().out
     assert "budget" not in plain
     assert plain.splitlines()[2].split()[4:] == ["01234567", "0.500", "60.0", "finished"]  # the id as commands take it
     over = "over: latency 5.4 of 4.9 ms"
-    display.summary([row() | {"budget": "within"}, row("skipped") | {"budget": over}, row("failed")])
+    summary.summary([row() | {"budget": "within"}, row("skipped") | {"budget": over}, row("failed")])
     lines = capsys.readouterr().out.splitlines()
     assert [line.rstrip().split("  ")[-1].strip() for line in lines[1:4]] == ["budget", "within", over]
 
@@ -119,8 +120,8 @@ def test_with_a_budget_the_table_fits_80_columns_and_says_below_it_what_is_over(
     over = "over: latency 0.479 of 0.0001 ms, energy 13.8 of 5 µJ (estimate); unknown: memory"
     job = row() | {"report": names, "scores": dict.fromkeys(names, 0.123), "seconds": 1139.7, "budget": over}
     runs = ("W20 S10 mldrsnet fold0 split=random lr=0.001", "W140 S50 mldrsnet fold0 split=random lr=0.001")
-    monkeypatch.setattr(display, "console", lambda: Console(width=80, highlight=False))
-    display.summary([job | {"name": runs[0]}, job | {"name": runs[1], "budget": "within"}])
+    monkeypatch.setattr(summary, "console", lambda: Console(width=80, highlight=False))
+    summary.summary([job | {"name": runs[0]}, job | {"name": runs[1], "budget": "within"}])
     said, head, first, second, below = capsys.readouterr().out.splitlines()[1:6]
     assert said == "with mldrsnet fold0 split=random lr=0.001"
     assert max(map(len, (head, first, second))) <= 80
@@ -128,8 +129,8 @@ def test_with_a_budget_the_table_fits_80_columns_and_says_below_it_what_is_over(
     assert [line.split()[-1] for line in (first, second)] == ["over", "within"]
     assert first.split()[:2] == ["W20", "S10"]
     assert below == f"W20 S10: {over}"
-    monkeypatch.setattr(display, "console", lambda: Console(width=220, highlight=False))
-    display.summary([job | {"name": runs[0]}, job | {"name": runs[1]}])
+    monkeypatch.setattr(summary, "console", lambda: Console(width=220, highlight=False))
+    summary.summary([job | {"name": runs[0]}, job | {"name": runs[1]}])
     assert over in capsys.readouterr().out.splitlines()[3]
 
 
@@ -185,7 +186,7 @@ def test_a_narrow_terminal_cuts_nothing_off_a_table():
         grid.add_column(name, no_wrap=True)
     grid.add_row(*("value",) * 9)
     out = Console(file=io.StringIO(), width=80)
-    display.whole(out, grid)
+    screen.whole(out, grid)
     head, row = out.file.getvalue().splitlines()
     assert head.split("  ")[0].startswith(" ".join(names[:2]))
     assert all(name in head for name in names)
@@ -198,7 +199,7 @@ def test_what_was_noticed_in_a_recording_is_said_once_for_all_its_runs(capsys):
     jobs = [
         row(status) | {"name": f"fold{fold}", "notes": [said]} for fold, status in enumerate(("finished", "skipped"))
     ]
-    display.summary([*jobs, row() | {"notes": ["b.mat: another"]}, row()])
+    summary.summary([*jobs, row() | {"notes": ["b.mat: another"]}, row()])
     lines = capsys.readouterr().out.splitlines()
     assert [lines.count(said), lines.count("b.mat: another")] == [1, 1]
     assert lines.index("b.mat: another") == lines.index(said) + 1

@@ -15,9 +15,10 @@ from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 from torch import nn
 from torchmetrics.functional.classification import multiclass_f1_score
 
-from neuroexp import control, scores, segments, splits
-from neuroexp.cuff import CLASSES, GRID, Signatures
+from neuroexp.data import control, segments, splits
+from neuroexp.data.cuff import CLASSES, GRID, Signatures
 from neuroexp.datasets.eng import eng
+from neuroexp.evaluation import scores
 from neuroexp.recordings import hdsemg_simulated
 from neuroexp.tasks.classification import Classification, confusion
 

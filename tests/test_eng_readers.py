@@ -16,8 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from neuroexp import cuff, provenance
+from neuroexp.data import cuff
 from neuroexp.recordings import intan, signatures
+from neuroexp.settings import keys
 
 pytestmark = pytest.mark.usefixtures("one_parser")
 STEP_UV = 0.195  # of the converter
@@ -194,7 +195,7 @@ def test_where_time_starts_again_the_natural_order_of_names_decides(starts, said
 
 
 def key(folder: Path, reader: str = "neuroexp.recordings.intan.read") -> str:
-    return provenance.configuration_key({"recording": {"_target_": reader, "path": str(folder)}})
+    return keys.configuration_key({"recording": {"_target_": reader, "path": str(folder)}})
 
 
 def test_the_key_covers_what_is_read_and_nothing_else(rat, tmp_path):
@@ -701,5 +702,5 @@ def test_configuration_fits_the_reader_and_says_what_brings_the_data(name):
 
     config = OmegaConf.load(Path(__file__).parent.parent / "conf" / "recording" / f"{name}.yaml")
     values = {key: value for key, value in config.items() if key != "_target_"}
-    with pytest.raises((ValueError, FileNotFoundError), match="python -m neuroexp.dataverse doi:10.5683/SP3/JRZDDR"):
+    with pytest.raises((ValueError, FileNotFoundError), match="neuroexp fetch doi:10.5683/SP3/JRZDDR"):
         get_method(config._target_)(**values)

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy.signal import welch
 
-from neuroexp import memory, signals
-from neuroexp.cuff import CLASSES, GRID
+from neuroexp.data import signals
+from neuroexp.data.cuff import CLASSES, GRID
+from neuroexp.machine import memory
 from neuroexp.recordings import eng_simulated
 
 RATE = eng_simulated.RATE_HZ

@@ -12,10 +12,12 @@ from conftest import SMALL
 from test_cli import store
 from test_models import NAMES, build
 
-from neuroexp import engines, extras, latency, onnxfile, ptefile, typecheck
-from neuroexp.decoder import Decoder, Spec
+from neuroexp.commands import latency
+from neuroexp.deploy import engines, executorch_file, extras, onnx_file
+from neuroexp.deploy.decoder import Decoder, Spec
 from neuroexp.models.mldrsnet import RSBUCW
 from neuroexp.replay import source
+from neuroexp.settings import typecheck
 
 RNG = np.random.default_rng(0)
 
@@ -46,7 +48,7 @@ def microvolts(decoder: Decoder, count: int) -> np.ndarray:
 def test_every_network_is_the_same_in_onnx_and_nearly_so_in_int8(name, tmp_path):
     decoder = decoder_of(name, window=32)
     files = {form: tmp_path / file for form, file in engines.FILES.items()}
-    onnxfile.write(decoder, spec_of(64, 32, 3), files["onnx"])
+    onnx_file.write(decoder, spec_of(64, 32, 3), files["onnx"])
     windows = microvolts(decoder, 40)
     expected = engines.build("eager", decoder, {})(windows)
     engine = engines.build("onnx", decoder, files)
@@ -55,7 +57,7 @@ def test_every_network_is_the_same_in_onnx_and_nearly_so_in_int8(name, tmp_path)
     few = windows[:3]
     np.testing.assert_allclose(engines.build("openvino", decoder, files, 2)(few), expected[:3], atol=1e-5)
     if name in ("mldcnn", "mobilescapenet", "mldrsnet"):
-        onnxfile.quantise(files["onnx"], files["int8"], windows)
+        onnx_file.quantise(files["onnx"], files["int8"], windows)
         found = engines.build("int8", decoder, files)(windows)
         assert 0 < np.abs(found - expected).max() < 0.1
         np.testing.assert_allclose(engines.build("openvino_int8", decoder, files)(few), found[:3], atol=0.02)
@@ -66,7 +68,7 @@ def test_every_network_is_the_same_in_onnx_and_nearly_so_in_int8(name, tmp_path)
             with pytest.raises(ValueError, match="this processor has no bf16"):
                 engines.build("openvino_bf16", decoder, files)
         assert files["int8"].stat().st_size < 0.5 * files["onnx"].stat().st_size
-        assert onnxfile.read(files["int8"]) == onnxfile.read(files["onnx"]) == spec_of(64, 32, 3)
+        assert onnx_file.read(files["int8"]) == onnx_file.read(files["onnx"]) == spec_of(64, 32, 3)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "lstm"])
@@ -75,11 +77,11 @@ def test_networks_are_the_same_as_executorch_programs(name, tmp_path):
     windows = microvolts(decoder, 5)
     expected = engines.build("eager", decoder, {})(windows)
     files = {form: tmp_path / engines.FILES[form] for form in engines.EXECUTORCH}
-    ptefile.write(decoder, spec, files["executorch"])
+    executorch_file.write(decoder, spec, files["executorch"])
     for threads in (1, 2):
         found = engines.build("executorch", decoder, files, threads)(windows)
         np.testing.assert_allclose(found, expected, atol=1e-5)
-    assert ptefile.read(files["executorch"]) == spec
+    assert executorch_file.read(files["executorch"]) == spec
     alone = engines.of_file(files["executorch"])
     strided = windows.transpose(0, 2, 1).copy().transpose(0, 2, 1)
     np.testing.assert_array_equal(alone(strided), found)
@@ -104,10 +106,10 @@ def test_an_executorch_program_in_int8_is_nearly_the_same(network, tmp_path):
     windows = microvolts(decoder, 5)
     expected = engines.build("eager", decoder, {})(windows)
     path = tmp_path / "decoder_int8.pte"
-    ptefile.write(decoder, spec, path, windows)
+    executorch_file.write(decoder, spec, path, windows)
     found = engines.build("executorch_int8", decoder, {"executorch_int8": path})(windows)
     assert 0 < np.abs(found - expected).max() < 0.1
-    assert ptefile.read(path) == spec
+    assert executorch_file.read(path) == spec
 
 
 def test_an_extra_that_is_missing_or_does_not_load_is_said_in_a_sentence(tmp_path, monkeypatch):
@@ -123,7 +125,7 @@ def test_an_extra_that_is_missing_or_does_not_load_is_said_in_a_sentence(tmp_pat
 
 def test_what_executorch_does_not_take_is_said_in_a_sentence(tmp_path):
     with pytest.raises(ValueError, match=r"decoder\.pte is left out: ExecuTorch takes recurrent layers apart"):
-        ptefile.write(decoder_of("lstm", 32), spec_of(64, 32, 3), tmp_path / "decoder.pte")
+        executorch_file.write(decoder_of("lstm", 32), spec_of(64, 32, 3), tmp_path / "decoder.pte")
 
     class Sorts(torch.nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -134,21 +136,21 @@ def test_what_executorch_does_not_take_is_said_in_a_sentence(tmp_path):
     zero, one = np.zeros(64, np.float32), np.ones(64, np.float32)
     decoder = Decoder(Sorts(), torch.nn.Sigmoid(), zero, one, 32)
     with pytest.raises(ValueError, match=r"decoder\.pte is left out: ExecuTorch does not take this network \("):
-        ptefile.write(decoder, spec_of(64, 32, 1), tmp_path / "decoder.pte")
+        executorch_file.write(decoder, spec_of(64, 32, 1), tmp_path / "decoder.pte")
     assert not list(tmp_path.iterdir())
 
 
 def test_an_executorch_program_that_is_foreign_or_damaged_is_refused(tmp_path):
     path = tmp_path / "decoder.pte"
-    ptefile.write(decoder_of("mldcnn", 20), spec_of(64, 20, 3), path)
+    executorch_file.write(decoder_of("mldcnn", 20), spec_of(64, 20, 3), path)
     whole = path.read_bytes()
-    for place in (len(whole) // 2, len(whole) - 1, whole.index(ptefile.MARK) + len(ptefile.MARK) + 3):
+    for place in (len(whole) // 2, len(whole) - 1, whole.index(executorch_file.MARK) + len(executorch_file.MARK) + 3):
         damaged = bytearray(whole)
         damaged[place] ^= 1
         path.write_bytes(damaged)
         with pytest.raises(ValueError, match="changed or damaged"):
             engines.read(path)
-    path.write_bytes(whole[: whole.index(ptefile.MARK) + 20])
+    path.write_bytes(whole[: whole.index(executorch_file.MARK) + 20])
     with pytest.raises(ValueError, match="changed or damaged"):
         engines.read(path)
     path.write_text("hello")
@@ -176,28 +178,28 @@ def test_what_openvino_cannot_run_is_said_in_a_sentence(tmp_path):
 
 def test_an_export_that_is_foreign_or_damaged_is_refused(tmp_path):
     path = tmp_path / "decoder.onnx"
-    onnxfile.write(decoder_of("mldcnn", 20), spec_of(64, 20, 3), path)
-    assert onnxfile.read(path).window == 20
+    onnx_file.write(decoder_of("mldcnn", 20), spec_of(64, 20, 3), path)
+    assert onnx_file.read(path).window == 20
     whole = path.read_bytes()
     damaged = bytearray(whole)
     damaged[len(damaged) // 2] ^= 1  # one bit of one weight: any runtime would load it
     path.write_bytes(damaged)
     with pytest.raises(ValueError, match="changed or damaged"):
-        onnxfile.read(path)
+        onnx_file.read(path)
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match="no ONNX file, or not whole"):
-        onnxfile.read(path)
+        onnx_file.read(path)
     path.write_text("hello")
     with pytest.raises(ValueError, match="no ONNX file"):
-        onnxfile.read(path)
+        onnx_file.read(path)
     path.write_bytes(whole)
     model = onnx.load(path)
     del model.metadata_props[:]
     onnx.save(model, path)
     with pytest.raises(ValueError, match="not a decoder that neuroexp has exported"):
-        onnxfile.read(path)
+        onnx_file.read(path)
     with pytest.raises(ValueError, match=r"is not there: python -m neuroexp\.export"):
-        onnxfile.read(tmp_path / "gone.onnx")
+        onnx_file.read(tmp_path / "gone.onnx")
 
 
 @pytest.mark.parametrize(
@@ -229,7 +231,7 @@ def test_the_timing_of_the_papers_own_cell():
 def test_a_run_is_exported_measured_and_loaded_by_mlflow(neuroexp, typed, tmp_path, monkeypatch):
     done = neuroexp("window=20", "step=50", *SMALL, "trainer.max_epochs=3")
     run_id = done.results()[0]["run_id"]
-    exported = typed(tmp_path, "neuroexp.export", run_id, "to=implant")
+    exported = typed(tmp_path, "neuroexp.commands.export", run_id, "to=implant")
     assert exported.returncode == 0, exported.stderr
     assert exported.stderr == ""
     assert "simulated recording" in exported.stdout
@@ -237,9 +239,11 @@ def test_a_run_is_exported_measured_and_loaded_by_mlflow(neuroexp, typed, tmp_pa
     assert rows["trained"]["score"] == pytest.approx(done.results()[0]["scores"]["test/f1"], abs=1e-6)
     assert rows["onnx"]["largest"] < 1e-5
     assert rows["onnx"]["agree"] == 1
-    assert onnxfile.read(tmp_path / "implant" / "decoder_int8.onnx").run_id == run_id
+    assert onnx_file.read(tmp_path / "implant" / "decoder_int8.onnx").run_id == run_id
 
-    measured = typed(tmp_path, "neuroexp.latency", f"run_id={run_id}", "engines=eager,int8", "threads=1", "seconds=1")
+    measured = typed(
+        tmp_path, "neuroexp.commands.latency", f"run_id={run_id}", "engines=eager,int8", "threads=1", "seconds=1"
+    )
     assert measured.returncode == 0, measured.stderr
     assert "60% of the samples lie between windows" in measured.stdout
     opened = store(tmp_path)
@@ -248,7 +252,7 @@ def test_a_run_is_exported_measured_and_loaded_by_mlflow(neuroexp, typed, tmp_pa
     assert metrics["export/int8_size_kb"] < metrics["export/onnx_size_kb"]
 
     alone = [
-        "neuroexp.replay.__main__",
+        "neuroexp.commands.replay",
         "decoder=implant/decoder_int8.onnx",
     ]  # on a machine that has nothing but the file
     recording = ["recording=hdsemg_simulated", "recording.duration_s=12", "recording.units=4"]
@@ -262,13 +266,13 @@ def test_a_run_is_exported_measured_and_loaded_by_mlflow(neuroexp, typed, tmp_pa
         warnings.simplefilter("ignore")  # of MLflow about its own annotations
         model = mlflow.pyfunc.load_model(f"runs:/{run_id}/decoder_onnx")
     windows = RNG.normal(0, 50, (2, 64, 20)).astype(np.float32)
-    session = onnxfile.session(tmp_path / "implant" / "decoder.onnx", 1)
+    session = onnx_file.session(tmp_path / "implant" / "decoder.onnx", 1)
     np.testing.assert_allclose(
         model.predict({"windows": windows})["probabilities"], session.run(None, {"windows": windows})[0], atol=1e-6
     )
     assert model.metadata.signature.inputs.input_names() == ["windows"]
 
-    program = ["neuroexp.replay.__main__", "decoder=implant/decoder_int8.pte"]
+    program = ["neuroexp.commands.replay", "decoder=implant/decoder_int8.pte"]
     played = typed(tmp_path, *program, *recording)
     assert (played.returncode, played.stderr) == (0, "")
     assert "engine decoder_int8.pte, 1 thread" in played.stdout

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neuroexp import fetch
+from neuroexp.data import sample
 
 NAME = "openhdemg-0.1.2"
 
@@ -21,12 +21,12 @@ def wheel(folder: Path, member: bytes | None) -> tuple[str, ...]:
         package.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         package.writestr(f"{about}/RECORD", "")
         if member is not None:
-            package.writestr(fetch.MEMBER, member)
+            package.writestr(sample.MEMBER, member)
     return ("--no-index", "--find-links", str(folder))
 
 
 def test_a_package_that_is_not_the_known_one_leaves_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(fetch, "LARGEST", 2_000_000)
+    monkeypatch.setattr(sample, "LARGEST", 2_000_000)
     for content, error, says in (
         (None, ValueError, "came without a readable openhdemg/library"),
         (b"another", ValueError, "is not the expected file"),
@@ -35,22 +35,26 @@ def test_a_package_that_is_not_the_known_one_leaves_nothing(tmp_path, monkeypatc
     ):
         options = wheel(tmp_path, content)
         with pytest.raises(error, match=says) as said:
-            fetch.fetch(tmp_path / "data", options)
+            sample.fetch(tmp_path / "data", options)
         assert "\n" not in str(said.value)
         assert list((tmp_path / "data").iterdir()) == []
 
 
 def test_no_more_is_unpacked_than_the_recording_can_have(tmp_path, monkeypatch):
-    monkeypatch.setattr(fetch, "LARGEST", 1000)
+    monkeypatch.setattr(sample, "LARGEST", 1000)
     wheel(tmp_path, bytes(10_000_000))
-    assert fetch._member(tmp_path / f"{NAME}-py3-none-any.whl") == bytes(1000)
+    assert sample._member(tmp_path / f"{NAME}-py3-none-any.whl") == bytes(1000)
 
 
 @pytest.mark.process
 def test_a_folder_that_cannot_be_is_one_sentence(tmp_path):
     (tmp_path / "data").touch()
     done = subprocess.run(
-        [sys.executable, "-m", "neuroexp.fetch", "data"], cwd=tmp_path, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "neuroexp.data.sample", "data"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"fetch: {tmp_path}/data is a file, where a folder is needed: move it away\n"

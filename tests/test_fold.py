@@ -6,11 +6,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neuroexp import segments, splits
+from neuroexp.data import segments, splits
+from neuroexp.data.fold import Batches, Fold, training_statistics
+from neuroexp.data.signals import bandpass
+from neuroexp.data.splits import Split
 from neuroexp.datasets.hdsemg import hdsemg
-from neuroexp.fold import Batches, Fold, training_statistics
-from neuroexp.signals import bandpass
-from neuroexp.splits import Split
 
 
 def make(n_samples=4000, window=20, step=10, channels=3, batch_size=64, seed=0, order="C") -> tuple[np.ndarray, Fold]:

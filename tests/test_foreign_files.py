@@ -25,10 +25,11 @@ from hypothesis import strategies as st
 from test_eng_readers import FIRST, drawn, write_rat, write_rhd, write_signatures
 
 from benchmarks import fuzz, mutations
-from neuroexp import foreign, matfile, memory, parser
-from neuroexp.recording import Recording
+from neuroexp.data.recording import Recording
+from neuroexp.machine import foreign, memory
+from neuroexp.matlab import matfile, parser
 from neuroexp.recordings import demuse, hdsemg_simulated, intan, otb, signatures
-from neuroexp.shown import plain
+from neuroexp.terminal.shown import plain
 
 pytestmark = pytest.mark.usefixtures("one_parser")  # but for tests of the process itself
 EVIL = "\x1b[2Jred\x07\u202etxt\n\u200b\x9b"  # clears a terminal, rings, turns the direction, breaks the line

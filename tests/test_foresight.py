@@ -10,10 +10,13 @@ import torch
 from test_architecture import compose_with, options
 from torch import nn
 
-from neuroexp import foreign, foresight, memory, preparation, trust
-from neuroexp.fold import Fold
+from neuroexp.data import preparation
+from neuroexp.data.fold import Fold
+from neuroexp.data.splits import Split
+from neuroexp.machine import foreign, memory
 from neuroexp.recordings import eng_simulated
-from neuroexp.splits import Split
+from neuroexp.settings import trust
+from neuroexp.training import foresight
 
 GB = 10**9
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from neuroexp.data.signals import spike_triggered_average
 from neuroexp.recordings import hdsemg_simulated as sim
-from neuroexp.signals import spike_triggered_average
 
 
 def test_shape_grid_and_rate(simulated):

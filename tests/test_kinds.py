@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from test_eng_readers import FIRST, write_rat
 from test_foreign_files import READERS, refusal
 
-from neuroexp import kinds, onnxfile, ptefile
-from neuroexp.recording import Recording, broken_allowed, where
+from neuroexp.data.recording import Recording, broken_allowed, where
+from neuroexp.deploy import executorch_file, onnx_file
+from neuroexp.machine import kinds
 from neuroexp.recordings import demuse, hdsemg_simulated, intan, otb
 
 pytestmark = pytest.mark.usefixtures("one_parser")
@@ -130,7 +131,7 @@ def test_every_reader_says_what_a_file_is_and_what_to_do(name, content, what, ad
         said = refusal(read, str(path))
         assert f"{name} is {what}" in said, reader
         assert (advice or READS[reader]) in said, reader
-    for decoder in (onnxfile, ptefile):
+    for decoder in (onnx_file, executorch_file):
         assert f"{name} is {what}" in refusal(decoder.read, path)
 
 

@@ -10,8 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_delivery import ANY
 
-from neuroexp import display, files, launch, leftovers, progress, status
-from neuroexp.ledger import Cell
+from neuroexp.commands import status
+from neuroexp.machine import files
+from neuroexp.store.ledger import Cell
+from neuroexp.sweep import launch, leftovers, progress, summary
 
 SWEEP = "2026-01-01_00-00-00-abcd"
 FACTS = {
@@ -113,7 +115,7 @@ def test_whatever_a_file_says_the_bar_and_the_table_can_be_drawn(launched, data,
     rows, now = launch.results(folder), [facts for _, facts in launch.unended(folder)]
     progress.line(3, rows, now)
     if rows:
-        display.summary(rows)
+        summary.summary(rows)
     launch.facts(folder)
     capsys.readouterr()
 

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from neuroexp import layers
-from neuroexp.layers import DepthwiseConv2d, NormalisedPool
+from neuroexp.models import _layers
+from neuroexp.models._layers import DepthwiseConv2d, NormalisedPool
 from neuroexp.models.mobilescapenet import MobilESCAPENet
 
 
@@ -42,7 +42,7 @@ def as_modules(block: NormalisedPool) -> nn.Sequential:
 
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch):
-    monkeypatch.setattr(layers, "CHUNK_BYTES", 3 * 6 * 12 * 15 * 8)  # three windows: the last chunk is a shorter one
+    monkeypatch.setattr(_layers, "CHUNK_BYTES", 3 * 6 * 12 * 15 * 8)  # three windows: the last chunk is a shorter one
 
 
 @pytest.mark.parametrize("negative", [False, True])

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
-from neuroexp import matching
+from neuroexp.evaluation import matching
 
 TRAINS = st.lists(st.integers(0, 300), max_size=12, unique=True).map(lambda train: np.array(sorted(train), dtype=int))
 WITHIN = st.sampled_from([0, 0.5, 1.024, 3, 5])

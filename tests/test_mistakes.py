@@ -5,7 +5,7 @@ from hydra import compose, initialize_config_module
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from neuroexp import mistakes
+from neuroexp.settings import mistakes
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import nn
 
-from neuroexp import operations
+from neuroexp.cost import counting
 from neuroexp.models.engnet import ENGNet
 from neuroexp.models.escapenet import ESCAPENet
 from neuroexp.models.mldcnn import MLDCNN
@@ -71,23 +71,23 @@ def test_bfloat16_autocast(name):
     ],
 )
 def test_parameters(name, window, published):
-    assert operations.parameters(build(name, window)) == published
+    assert counting.parameters(build(name, window)) == published
 
 
 def test_mldrsnet_mac():
-    assert operations.macs(build("mldrsnet", 20), torch.randn(1, 64, 20)) == 727_752_192
+    assert counting.macs(build("mldrsnet", 20), torch.randn(1, 64, 20)) == 727_752_192
 
 
 @pytest.mark.parametrize(("layer", "gates"), [(nn.LSTM, 4), (nn.GRU, 3)])
 def test_macs_of_recurrent_layers(layer, gates):
-    found = operations.macs(layer(5, 7, num_layers=2, batch_first=True), torch.randn(1, 11, 5))
+    found = counting.macs(layer(5, 7, num_layers=2, batch_first=True), torch.randn(1, 11, 5))
     assert found == 11 * gates * 7 * ((5 + 7) + (7 + 7))
 
 
 def test_macs_of_convolutions_that_keep_their_size():
     x = torch.randn(1, 3, 10, 12)
-    assert operations.macs(nn.Conv2d(3, 6, 5, padding="same"), x) == 6 * 3 * 25 * 120
-    assert operations.macs(nn.Conv2d(3, 6, 3, padding="same", groups=3), x) == 6 * 9 * 120
+    assert counting.macs(nn.Conv2d(3, 6, 5, padding="same"), x) == 6 * 3 * 25 * 120
+    assert counting.macs(nn.Conv2d(3, 6, 3, padding="same", groups=3), x) == 6 * 9 * 120
 
 
 @pytest.mark.parametrize(
@@ -105,19 +105,19 @@ def test_macs_of_convolutions_that_keep_their_size():
 )
 def test_parameters_of_the_eng_networks(name, variant, published):
     config = OmegaConf.load(ROOT / "conf" / "model" / f"{name}.yaml")
-    assert operations.parameters(instantiate(config, n_channels=56, window=100, n_outputs=3, **variant)) == published
+    assert counting.parameters(instantiate(config, n_channels=56, window=100, n_outputs=3, **variant)) == published
 
 
 def test_macs_and_flops_of_the_eng_networks():
     signature = torch.randn(1, 56, 100)
-    assert operations.macs(ESCAPENet(56, 100, 3), signature) == 573_440_768
-    assert operations.flops(ESCAPENet(56, 100, 3), signature) == 1_151_899_651  # published as 1.1 G
+    assert counting.macs(ESCAPENet(56, 100, 3), signature) == 573_440_768
+    assert counting.flops(ESCAPENet(56, 100, 3), signature) == 1_151_899_651  # published as 1.1 G
     network = MobilESCAPENet(56, 100, 3)
-    assert operations.macs(network, signature) == 40_146_560
-    assert operations.flops(network, signature) == 82_798_211  # Table V
-    assert operations.flops(network, signature, normalisation=False) == 81_857_411  # the introduction
+    assert counting.macs(network, signature) == 40_146_560
+    assert counting.flops(network, signature) == 82_798_211  # Table V
+    assert counting.flops(network, signature, normalisation=False) == 81_857_411  # the introduction
     with pytest.raises(ValueError, match="convention has no count for LSTM layers"):
-        operations.flops(nn.LSTM(4, 4), torch.randn(2, 1, 4))
+        counting.flops(nn.LSTM(4, 4), torch.randn(2, 1, 4))
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_escapenet_pools_as_if_nothing_lay_outside():
 
 def test_ms_per_window_is_measured_and_leaves_the_mode():
     model = build("mldcnn", 20).train()
-    assert 0 < operations.ms_per_window(model, torch.randn(1, 64, 20), budget_s=0.02) < 1000
+    assert 0 < counting.ms_per_window(model, torch.randn(1, 64, 20), budget_s=0.02) < 1000
     assert model.training
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from mlflow.tracking._tracking_service import utils as mlflow_process
 
-from neuroexp import recorded
-from neuroexp.moved import PLACE
-from neuroexp.record import Run, new_record
-from neuroexp.tracking import Store
+from neuroexp.store import finished_run
+from neuroexp.store.moved import PLACE
+from neuroexp.store.open_run import Run, new_record
+from neuroexp.store.tracking import Store
 
 
 def opened(outputs: Path, experiment: str = "scratch", artifacts: Path | None = None) -> Store:
@@ -30,7 +30,7 @@ def finish(store: Store, folder: Path, key: str) -> str:
 
 
 def said(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.name == "neuroexp.moved"]
+    return [record.getMessage() for record in caplog.records if record.name == "neuroexp.store.moved"]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -64,14 +64,14 @@ def test_a_moved_or_copied_store_uses_the_files_beside_it(tmp_path, caplog, how,
     mlflow_process._artifact_repos_cache.clear()  # as in a process that has not seen the run before
     uri = f"sqlite:///{new}/mlflow.db"
     with caplog.at_level(logging.WARNING):
-        assert recorded.read(uri, run_id)["config.yaml"] == "{a: one}"
+        assert finished_run.read(uri, run_id)["config.yaml"] == "{a: one}"
     assert [message.partition(": ")[2] for message in said(caplog)] == [
         f"the files of its runs are in {new}/artifacts, not in {old}/artifacts any more"
     ]
     (tmp_path / "extra").mkdir()
     (tmp_path / "extra" / "decoder.onnx").write_text("decoder")
-    recorded.add(uri, run_id, tmp_path / "extra", {"latency": 1.0}, "decoder")
-    assert recorded.download(uri, run_id, "decoder", tmp_path).is_dir()
+    finished_run.add(uri, run_id, tmp_path / "extra", {"latency": 1.0}, "decoder")
+    assert finished_run.download(uri, run_id, "decoder", tmp_path).is_dir()
     assert (new / "artifacts" / run_id / "artifacts" / "decoder" / "decoder.onnx").is_file()
     for experiment in ("scratch", "of no run", "a new one"):
         later = opened(new, experiment)
@@ -84,7 +84,7 @@ def test_a_moved_or_copied_store_uses_the_files_beside_it(tmp_path, caplog, how,
     if how == "moved":  # and back again
         new.rename(old)
         mlflow_process._artifact_repos_cache.clear()
-        assert recorded.read(f"sqlite:///{old}/mlflow.db", run_id)["config.yaml"] == "{a: one}"
+        assert finished_run.read(f"sqlite:///{old}/mlflow.db", run_id)["config.yaml"] == "{a: one}"
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -97,12 +97,12 @@ def test_files_that_were_kept_elsewhere_stay_there(tmp_path, caplog, known):
     old.rename(tmp_path / "new")
     mlflow_process._artifact_repos_cache.clear()
     uri = f"sqlite:///{tmp_path}/new/mlflow.db"
-    assert recorded.read(uri, run_id)["config.yaml"] == "{a: one}"
+    assert finished_run.read(uri, run_id)["config.yaml"] == "{a: one}"
     (tmp_path / "disk").rename(tmp_path / "unplugged")
     with pytest.raises(ValueError, match="is without its files"):
-        recorded.read(uri, run_id)
+        finished_run.read(uri, run_id)
     (tmp_path / "unplugged").rename(tmp_path / "disk")
-    assert recorded.read(uri, run_id)["config.yaml"] == "{a: one}"
+    assert finished_run.read(uri, run_id)["config.yaml"] == "{a: one}"
     assert said(caplog) == []
 
 
@@ -112,7 +112,7 @@ def test_a_store_copied_without_its_files_reads_them_where_they_are(tmp_path):
     opened(old)
     new.mkdir()
     shutil.copy(old / "mlflow.db", new / "mlflow.db")
-    assert recorded.read(f"sqlite:///{new}/mlflow.db", run_id)["config.yaml"] == "{a: one}"
+    assert finished_run.read(f"sqlite:///{new}/mlflow.db", run_id)["config.yaml"] == "{a: one}"
 
 
 def test_another_name_of_the_same_folder_is_no_move(tmp_path, caplog):
@@ -120,5 +120,5 @@ def test_another_name_of_the_same_folder_is_no_move(tmp_path, caplog):
     opened(tmp_path / "real")
     (tmp_path / "link").symlink_to(tmp_path / "real")
     for name in ("link", "real"):
-        assert recorded.read(f"sqlite:///{tmp_path}/{name}/mlflow.db", run_id)["config.yaml"] == "{a: one}"
+        assert finished_run.read(f"sqlite:///{tmp_path}/{name}/mlflow.db", run_id)["config.yaml"] == "{a: one}"
     assert said(caplog) == []

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from conftest import LAUNCH, SMALL
 
-from neuroexp import movedcells, places
-from neuroexp.ledger import STORE, Cell, waiting
+from neuroexp.machine import places
+from neuroexp.store import movedcells
+from neuroexp.store.ledger import STORE, Cell, waiting
 
 KEY, OTHER = "0" * 20, "1" * 20
 
@@ -127,10 +128,10 @@ def test_after_a_move_every_command_finds_the_run_and_what_waits_is_sent(command
     old.rename(new)
     done = commands(
         [
-            (new, "neuroexp.export", [run_id, "forms=onnx"]),
-            (new, "neuroexp.latency", [run_id, "engines=eager", "threads=1", "seconds=1"]),
-            (new, "neuroexp.replay.__main__", [f"run_id={run_id}", "seconds=3"]),
-            (new, "neuroexp.repeat", [run_id]),
+            (new, "neuroexp.commands.export", [run_id, "forms=onnx"]),
+            (new, "neuroexp.commands.latency", [run_id, "engines=eager", "threads=1", "seconds=1"]),
+            (new, "neuroexp.commands.replay", [f"run_id={run_id}", "seconds=3"]),
+            (new, "neuroexp.commands.repeat", [run_id]),
         ]
     )
     for code, out, _ in done:
@@ -147,7 +148,7 @@ def test_after_a_move_every_command_finds_the_run_and_what_waits_is_sent(command
     for path in new.glob("outputs/mlflow.db*"):  # as if it had been away from the beginning
         path.unlink()
     new.rename(last)
-    sent, again = commands([(last, "neuroexp.sync", []), (last, LAUNCH, words)])
+    sent, again = commands([(last, "neuroexp.commands.sync", []), (last, LAUNCH, words)])
     assert sent[0] == 0, sent
     assert "1 finished runs wait" in sent[1]
     assert again[0] == 0, again

@@ -9,7 +9,8 @@ from hydra import compose, initialize_config_module
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import open_dict
 
-from neuroexp import launch, naming
+from neuroexp.machine import places
+from neuroexp.sweep import launch, naming
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def named(monkeypatch, tmp_path):
             "swept": [*swept],
         }
         launch.write(tmp_path, described, launch.LAUNCH)
-        monkeypatch.setenv(launch.FOLDER, str(tmp_path))
+        monkeypatch.setenv(places.LAUNCH, str(tmp_path))
         with initialize_config_module("neuroexp.conf", version_base="1.3"):
             cfg = compose("config", list(words), return_hydra_config=True)
         HydraConfig.instance().set_config(cfg)

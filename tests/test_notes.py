@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from conftest import cell, write_demuse, write_otb
 
-from neuroexp import plots
-from neuroexp.recording import Recording
+from neuroexp.data.recording import Recording
+from neuroexp.data.voltages import microvolts
 from neuroexp.recordings import demuse, hdsemg_simulated, otb
-from neuroexp.voltages import microvolts
+from neuroexp.tasks import plots
 
 pytestmark = pytest.mark.usefixtures("one_parser")
 

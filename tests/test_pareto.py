@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from experiments.artefact import arguments
 from experiments.budget.pareto import best, drawn, front, left_out, one_condition, points, sentences
-from neuroexp import budget
+from neuroexp.cost import budget
 
 MACS = {"small": 1e6, "large": 8e6}
 

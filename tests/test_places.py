@@ -11,8 +11,8 @@ from conftest import LAUNCH, SMALL, refused
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neuroexp import places
-from neuroexp.tracking import Store
+from neuroexp.machine import places
+from neuroexp.store.tracking import Store
 
 SHORT = (*SMALL, "window=20", "step=50")
 
@@ -47,13 +47,13 @@ def test_an_odd_folder_is_a_folder_like_any_other(afresh, commands, tmp_path):
     found = commands(
         [
             (folder, LAUNCH, words),
-            (folder, "neuroexp.status", []),
-            (folder, "neuroexp.sync", []),
-            (folder, "neuroexp.plan", [*words, "-m"]),
-            (folder, "neuroexp.cost", ["window=20", "channels=64", "outputs=4", "-cd=mine", "model=own"]),
-            (folder, "neuroexp.repeat", [run_id[:8]]),
-            (folder, "neuroexp.latency", [run_id, "engines=eager", "seconds=1", "threads=1"]),
-            (folder, "neuroexp.replay.__main__", [f"run_id={run_id}", "seconds=1"]),
+            (folder, "neuroexp.commands.status", []),
+            (folder, "neuroexp.commands.sync", []),
+            (folder, "neuroexp.commands.plan", [*words, "-m"]),
+            (folder, "neuroexp.commands.cost", ["window=20", "channels=64", "outputs=4", "-cd=mine", "model=own"]),
+            (folder, "neuroexp.commands.repeat", [run_id[:8]]),
+            (folder, "neuroexp.commands.latency", [run_id, "engines=eager", "seconds=1", "threads=1"]),
+            (folder, "neuroexp.commands.replay", [f"run_id={run_id}", "seconds=1"]),
             (folder, "experiments.__main__", []),
         ]
     )
@@ -99,7 +99,11 @@ def test_a_folder_in_which_nothing_can_be_kept_is_refused_by_every_command(comma
     others = ["status", "sync", "plan", "cost", "repeat", "export", "latency", "replay.__main__", "dataverse", "fetch"]
     wanted += [(tmp_path / "a::b", f"neuroexp.{name}", ["x=1"]) for name in others]
     wanted += [(tmp_path / "a::b", "experiments.__main__", [])]
-    wanted += [(long, LAUNCH, SHORT), (long, "neuroexp.status", []), (long, "neuroexp.repeat", ["abc"])]
+    wanted += [
+        (long, LAUNCH, SHORT),
+        (long, "neuroexp.commands.status", []),
+        (long, "neuroexp.commands.repeat", ["abc"]),
+    ]
     found = commands(wanted)
     for said, says in zip(found, [*names.values(), *["holds ::"] * 11], strict=False):
         refused(said, says)
@@ -111,7 +115,7 @@ def test_a_folder_in_which_nothing_can_be_kept_is_refused_by_every_command(comma
 
 def test_a_folder_that_was_removed(tmp_path):
     gone = tmp_path / "gone"
-    for module in ("neuroexp", "neuroexp.status"):
+    for module in ("neuroexp", "neuroexp.commands.status"):
         gone.mkdir()
         line = f"rmdir ../gone; exec {shlex.quote(sys.executable)} -m {module}"
         done = subprocess.run(["bash", "-c", line], cwd=gone, capture_output=True, text=True, check=False)

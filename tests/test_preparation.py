@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from test_control import scored
 
-from neuroexp import caps, preparation, signals, splits
-from neuroexp.cuff import CLASSES, GRID, Session
-from neuroexp.prepared import prepare
-from neuroexp.recording import Recording
+from neuroexp.data import caps, preparation, signals, splits
+from neuroexp.data.cuff import CLASSES, GRID, Session
+from neuroexp.data.prepared import prepare
+from neuroexp.data.recording import Recording
 from neuroexp.recordings import eng_simulated
 
 RATE = 30_000.0

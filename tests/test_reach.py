@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from neuroexp import launch, reach
-from neuroexp.tracking import Store, StoreError, experiments
+from neuroexp.machine import places, reach
+from neuroexp.store.tracking import Store, StoreError, experiments
 
 MISTAKES = {
     "htp://localhost:5000": "there is none of kind htp, did you mean http?",
@@ -78,7 +78,7 @@ def listening(monkeypatch, tmp_path):
     monkeypatch.setattr(reach, "PROBE_S", 0.5)
     monkeypatch.setattr(reach, "_away", {})
     monkeypatch.setattr(reach, "_answered", set())
-    monkeypatch.setenv(launch.FOLDER, str(tmp_path))
+    monkeypatch.setenv(places.LAUNCH, str(tmp_path))
     opened: list[socket.socket] = []
 
     def listen(serve):

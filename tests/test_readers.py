@@ -9,8 +9,8 @@ import pytest
 import scipy.io
 from conftest import cell, write_demuse, write_otb
 
-from neuroexp import fetch
-from neuroexp.recording import Recording, broken_allowed, keep, without_channels
+from neuroexp.data import sample
+from neuroexp.data.recording import Recording, broken_allowed, keep, without_channels
 from neuroexp.recordings import demuse, hdsemg_simulated, otb
 
 pytestmark = pytest.mark.usefixtures("one_parser")
@@ -39,7 +39,7 @@ def test_otb_sample_recording_is_as_described(sample_recording):
     read = otb.read(str(sample_recording))
     assert read.signal.shape == (66560, 64)
     assert [len(train) for train in read.spike_trains] == [137, 154, 197, 293, 292]
-    assert read.sha256 == fetch.SHA256
+    assert read.sha256 == sample.SHA256
     assert read.force.max() > 20
     assert [round(pnr) for pnr in read.pnr_db] == [31, 32, 26, 25, 27]  # dB
 
@@ -285,7 +285,7 @@ def test_impossible_discards(changes, says, short, tmp_path):
 
 def test_fetch_offline_says_so_in_one_sentence_and_leaves_nothing(tmp_path):
     with pytest.raises(RuntimeError, match="pip could not download openhdemg==0.1.2 .*offline"):
-        fetch.fetch(tmp_path / "data", ("--no-index", "--find-links", str(tmp_path)))
+        sample.fetch(tmp_path / "data", ("--no-index", "--find-links", str(tmp_path)))
     assert list((tmp_path / "data").iterdir()) == []
 
 
@@ -293,7 +293,7 @@ def test_fetch_offline_says_so_in_one_sentence_and_leaves_nothing(tmp_path):
 def test_fetch_refuses_another_file_of_that_name(tmp_path):
     (tmp_path / "otb_testfile.mat").write_bytes(b"something else")
     done = subprocess.run(
-        [sys.executable, "-m", "neuroexp.fetch", str(tmp_path)], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "neuroexp.data.sample", str(tmp_path)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
     assert "is not the sample recording" in done.stderr
@@ -303,7 +303,7 @@ def test_fetch_refuses_another_file_of_that_name(tmp_path):
 @pytest.mark.process
 def test_fetched_file_is_published_with_its_attribution(sample_recording):
     done = subprocess.run(
-        [sys.executable, "-m", "neuroexp.fetch", str(sample_recording.parent)],
+        [sys.executable, "-m", "neuroexp.data.sample", str(sample_recording.parent)],
         capture_output=True,
         text=True,
         check=True,

@@ -3,17 +3,17 @@
 from conftest import SMALL
 from test_cli import store
 
-from neuroexp import repeat
+from neuroexp.commands import repeat
 
 
 def test_a_run_gives_the_same_scores_again_and_a_changed_one_does_not(neuroexp, typed, tmp_path):
     done = neuroexp("window=20", "step=50", *SMALL, "trainer.max_epochs=3")
     [result] = done.results()
-    again = typed(tmp_path, "neuroexp.repeat", result["run_id"][:8])  # as the table of a launch shows it
+    again = typed(tmp_path, "neuroexp.commands.repeat", result["run_id"][:8])  # as the table of a launch shows it
     assert again.returncode == 0, again.stdout + again.stderr
     assert "The scores agree bit for bit." in again.stdout
     assert "test/f1" in again.stdout
-    other = typed(tmp_path, "neuroexp.repeat", result["run_id"], "seed=1")
+    other = typed(tmp_path, "neuroexp.commands.repeat", result["run_id"], "seed=1")
     assert other.returncode == 1
     assert "The scores differ by up to" in other.stdout
     opened = store(tmp_path)
@@ -23,9 +23,9 @@ def test_a_run_gives_the_same_scores_again_and_a_changed_one_does_not(neuroexp, 
     for words, says in (
         (["nope"], "run nope is not in sqlite:///"),
         (["nope", "tracking.uri=sqlite:///gone.db"], "sqlite:///gone.db is not there"),
-        ([], "python -m neuroexp.repeat RUN_ID"),
+        ([], "neuroexp repeat RUN_ID"),
     ):
-        mistaken = typed(tmp_path, "neuroexp.repeat", *words)
+        mistaken = typed(tmp_path, "neuroexp.commands.repeat", *words)
         assert mistaken.returncode == 1
         assert says in mistaken.stderr
         assert "Traceback" not in mistaken.stderr

@@ -19,18 +19,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_stream import CUFF, EMG, ENG, FILTERED, cut, noise
 
-from neuroexp import engines, matching, segments, signals, trained
-from neuroexp.cuff import GRID, Session
-from neuroexp.decoder import Decoder
-from neuroexp.events import Event
+from neuroexp.data import segments, signals
+from neuroexp.data.cuff import GRID, Session
+from neuroexp.data.recording import Recording, broken_allowed
+from neuroexp.deploy import engines, restore
+from neuroexp.deploy.decoder import Decoder
+from neuroexp.evaluation import matching
+from neuroexp.evaluation.events import Event
 from neuroexp.models.mldcnn import MLDCNN
-from neuroexp.recording import Recording, broken_allowed
 from neuroexp.recordings import eng_simulated, hdsemg_simulated
-from neuroexp.replay import lsl, montage, pace, report, scoring, source, view
+from neuroexp.replay import pace, report, scoring, source, view
 from neuroexp.replay.pace import Decoding, Latencies, Tally
 from neuroexp.replay.play import options, replay
 from neuroexp.replay.scoring import Truth
 from neuroexp.replay.table import trains, write_units
+from neuroexp.streams import lsl, montage
 
 SPEC = replace(EMG, preparation=FILTERED, window=20, step=10)
 
@@ -319,7 +322,7 @@ def test_a_run_of_a_cuff_is_scored_on_its_test_part_and_on_the_whole(neuroexp, t
     done = neuroexp(*words, "trainer.max_epochs=4", "dataset.preprocessing.zero_phase=false")
     assert done.code == 0, done.out
     monkeypatch.chdir(tmp_path)
-    run = trained.load(trained.ask([done.results()[0]["run_id"]], "usage"))
+    run = restore.load(restore.ask([done.results()[0]["run_id"]], "usage"))
     chosen = options({}, run.spec)
     engine = engines.build("eager", run.decoder, {})
     summary = replay(run.spec, source.source(run.spec, None, run), chosen, engine, tmp_path / "out")
@@ -594,7 +597,7 @@ def test_a_run_is_replayed_from_file_and_from_lsl(neuroexp, typed, tmp_path, mon
 
     def command(*words):
         line = (f"run_id={result['run_id']}", *words)
-        return typed(tmp_path, "neuroexp.replay.__main__", *line, PYTHONWARNINGS="error::RuntimeWarning")
+        return typed(tmp_path, "neuroexp.commands.replay", *line, PYTHONWARNINGS="error::RuntimeWarning")
 
     replayed_run = command("chunk=77")
     assert replayed_run.returncode == 0, replayed_run.stderr
@@ -622,8 +625,8 @@ def test_a_run_is_replayed_from_file_and_from_lsl(neuroexp, typed, tmp_path, mon
         assert part["matched"] + part["only_true"] < unit["matched"] + unit["only_true"]
 
     monkeypatch.chdir(tmp_path)
-    asked = trained.ask([result["run_id"]], "usage")
-    run = trained.load(asked)
+    asked = restore.ask([result["run_id"]], "usage")
+    run = restore.load(asked)
     assert source.chosen(asked, ["recording.units=4"])[1] is None  # the run's own after all
     for word, said in (
         ("recording.units=3", r"simulated S1 30% MVC has 3 motor units, mldcnn W20 S20 fold0 .* was trained on 4"),

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from neuroexp import scores
+from neuroexp.evaluation import scores
 from neuroexp.tasks.decomposition import _average_precision
 
 

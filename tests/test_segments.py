@@ -5,8 +5,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from neuroexp import segments, splits
-from neuroexp.splits import Timeline
+from neuroexp.data import segments, splits
+from neuroexp.data.splits import Timeline
 
 windows = st.integers(1, 160)
 steps = st.integers(1, 60)

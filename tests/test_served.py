@@ -9,8 +9,8 @@ import pytest
 from mlflow.exceptions import MlflowException
 from test_export import decoder_of, microvolts, spec_of
 
-from neuroexp import onnxfile
-from neuroexp.served import package
+from neuroexp.deploy import onnx_file
+from neuroexp.deploy.mlflow_model import package
 
 
 @pytest.fixture(scope="module")
@@ -19,8 +19,8 @@ def models(tmp_path_factory):
     folder = tmp_path_factory.mktemp("served")
     decoder = decoder_of("mldcnn", 20)
     windows = microvolts(decoder, 64)
-    onnxfile.write(decoder, spec_of(64, 20, 3), folder / "decoder.onnx")
-    onnxfile.quantise(folder / "decoder.onnx", folder / "decoder_int8.onnx", windows)
+    onnx_file.write(decoder, spec_of(64, 20, 3), folder / "decoder.onnx")
+    onnx_file.quantise(folder / "decoder.onnx", folder / "decoder_int8.onnx", windows)
     found = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of MLflow about its own annotations
@@ -35,7 +35,7 @@ def models(tmp_path_factory):
 @pytest.mark.parametrize("form", ["decoder", "decoder_int8"])
 def test_whole_windows_are_decided_as_the_file_does(form, models):
     found, windows, folder = models
-    session = onnxfile.session(folder / f"{form}.onnx", 1)
+    session = onnx_file.session(folder / f"{form}.onnx", 1)
     for asked in ({"windows": windows[:3]}, windows[:3]):
         answer = found[form].predict(asked)["probabilities"]
         np.testing.assert_allclose(answer, session.run(None, {"windows": windows[:3]})[0], atol=1e-6)
@@ -99,7 +99,7 @@ def test_the_copy_in_a_model_needs_nothing_of_this_package(models):
     import ast
 
     [code] = (models[2] / "decoder_int8" / "code").glob("*.py")
-    assert code.read_text() == Path(onnxfile.__file__).with_name("finite.py").read_text()
+    assert code.read_text() == Path(onnx_file.__file__).with_name("finite.py").read_text()
     nodes = [node for node in ast.walk(ast.parse(code.read_text())) if isinstance(node, ast.Import | ast.ImportFrom)]
     names = {(node.module if isinstance(node, ast.ImportFrom) else node.names[0].name).split(".")[0] for node in nodes}
     assert names == {"__future__", "typing", "mlflow", "numpy"}

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_display import row
 
-from neuroexp import display, launch
-from neuroexp.command import command
-from neuroexp.shown import lines, plain
+from neuroexp.machine.command import command
+from neuroexp.sweep import launch, summary
+from neuroexp.terminal.shown import lines, plain
 
 EVIL = "a\x1b[2J\x1b]0;t\x07b\x9b31m\u202ec\u200bd\r\ne\ud800"
 SAID = r"a\x1b[2J\x1b]0;t\x07b\x9b31m\u202ec\u200bd\r\ne\ud800"
@@ -63,7 +63,7 @@ def test_tables_of_a_launch(capsys):
             for name in ("name", "error", "log", "uri", "link", "unsent", "budget", "run_id")
         }
         one["uri"] = "sqlite:////" + one["uri"]
-    display.summary(rows)
+    summary.summary(rows)
     out = capsys.readouterr().out
     harmless(out)
     assert r"\x1b[2J" in out
@@ -81,7 +81,7 @@ def test_status_of_a_launch_whose_files_were_tampered_with(typed, tmp_path):
     launch.write(place, row("failed") | {"job": 0, "name": EVIL, "error": EVIL, "log": EVIL})
     running = {"job": 1, "name": EVIL, "log": EVIL, "began": 0, "uri": "", "artifacts": "", "experiment": EVIL}
     launch.write(place / "1", running, launch.RUNNING)
-    done = typed(tmp_path, "neuroexp.status")
+    done = typed(tmp_path, "neuroexp.commands.status")
     assert done.returncode == 0, done.stderr
     harmless(done.stdout + done.stderr)
     assert SAID[:20] in done.stdout
@@ -94,10 +94,10 @@ def test_names_and_sentences_out_of_what_was_typed(commands, tmp_path):
             (tmp_path, LAUNCH, ["recording=otb", path, *SMALL[2:]]),
             (tmp_path, LAUNCH, ["model=\x1b[31m"]),
             (tmp_path, LAUNCH, ["win\x1b[31mdow=2"]),
-            (tmp_path, "neuroexp.plan", ["recording=otb", path]),
-            (tmp_path, "neuroexp.repeat", ["\x1b[31m"]),
-            (tmp_path, "neuroexp.sync", ["\x1b[31m"]),
-            (tmp_path, "neuroexp.status", ["\x1b[31m"]),
+            (tmp_path, "neuroexp.commands.plan", ["recording=otb", path]),
+            (tmp_path, "neuroexp.commands.repeat", ["\x1b[31m"]),
+            (tmp_path, "neuroexp.commands.sync", ["\x1b[31m"]),
+            (tmp_path, "neuroexp.commands.status", ["\x1b[31m"]),
             (tmp_path, "experiments.__main__", ["tracking.uri=sqlite:///\x1b[31m.db"]),
         ]
     )
@@ -112,11 +112,11 @@ def test_names_and_sentences_out_of_what_was_typed(commands, tmp_path):
 
 @pytest.mark.process
 def test_a_reader_that_has_read_enough_is_no_error(tmp_path):
-    line = f"{sys.executable} -m neuroexp.cost --devices | head -1"
+    line = f"{sys.executable} -m neuroexp.commands.cost --devices | head -1"
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.stderr == ""
     full = subprocess.run(
-        ["bash", "-c", f"{sys.executable} -m neuroexp.cost --devices > /dev/full"], capture_output=True, text=True,
+        ["bash", "-c", f"{sys.executable} -m neuroexp.commands.cost --devices > /dev/full"], capture_output=True, text=True,
         cwd=tmp_path, check=False,
     )  # fmt: skip
     assert full.returncode == 1

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import butter, filtfilt, freqz_sos
 
-from neuroexp import signals
+from neuroexp.data import signals
 
 
 def test_bandpass_equals_scipy_and_keeps_the_middle_of_the_band():

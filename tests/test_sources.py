@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from conftest import SMALL
 
-from neuroexp import provenance, sources, trained
-from neuroexp.job import Job
+from neuroexp.deploy import restore
 from neuroexp.models.mldcnn import MLDCNN
-from neuroexp.worker import Worker
+from neuroexp.settings import keys, sources
+from neuroexp.store.job import Job
+from neuroexp.sweep.worker import Worker
 
 NETS = """
 from torch import nn
@@ -65,9 +66,9 @@ def test_source_is_what_a_network_is_made_of_and_nothing_is_imported(mine):
     after = sources.digests({"_target_": "nets_of_mine.Net"})
     assert [name for name in before if before[name] != after[name]] == ["helpers_of_mine"]
     config = {"model": {"_target_": "nets_of_mine.Net"}}
-    key = provenance.configuration_key(config)
+    key = keys.configuration_key(config)
     (mine / "nets_of_mine.py").write_text(NETS + "\n")
-    assert provenance.configuration_key(config) != key
+    assert keys.configuration_key(config) != key
     assert sources.digests({"_target_": "gone.Net", "x": {"_target_": "os.system"}}) == {}
     (mine / "broken.py").write_text("def (")
     assert list(sources.digests({"_target_": "broken.Net"})) == ["broken"]
@@ -106,8 +107,8 @@ def test_an_edit_that_keeps_time_and_size_is_compiled_anew(mine):
 
 def test_of_a_checkout_its_networks_count():
     network = {"_target_": "neuroexp.models.mobilescapenet.MobilESCAPENet"}
-    found = sources.digests({"model": network, "split": {"_target_": "neuroexp.splits.random"}})
-    assert list(found) == ["neuroexp.layers", "neuroexp.models.mobilescapenet"]
+    found = sources.digests({"model": network, "split": {"_target_": "neuroexp.data.splits.random"}})
+    assert list(found) == ["neuroexp.models._layers", "neuroexp.models.mobilescapenet"]
 
 
 def test_kept_source_is_the_one_that_is_imported(mine, tmp_path, monkeypatch):
@@ -171,27 +172,27 @@ def test_an_edited_network_is_trained_again_and_the_earlier_one_still_there(neur
         (("trusted=[nets_of_mine]",), None, "'trusted=[helpers_of_mine]' takes the source that it kept"),
         ((both,), 0, "helpers_of_mine changed since this run: its source is taken from the run"),
     ):
-        done = typed(mine, "neuroexp.export", first["run_id"], "forms=onnx", *trusted)
+        done = typed(mine, "neuroexp.commands.export", first["run_id"], "forms=onnx", *trusted)
         assert says in done.stderr, done.stderr
         assert "Traceback" not in done.stderr
         assert code is None or done.returncode == code, done.stderr
     assert f"{first['scores']['test/f1']:.4f}" in done.stdout
     (mine / "helpers_of_mine.py").unlink()  # lost: the run has it
-    done = typed(mine, "neuroexp.repeat", first["run_id"], both)
+    done = typed(mine, "neuroexp.commands.repeat", first["run_id"], both)
     assert "The scores agree bit for bit." in done.stdout, done.stdout + done.stderr
 
 
 def test_a_decoder_that_is_not_the_trained_one_is_refused_with_both_numbers(neuroexp, tmp_path, monkeypatch):
     [result] = neuroexp("window=20", "step=50", *SMALL).results()
     monkeypatch.chdir(tmp_path)
-    asked = trained.ask([result["run_id"]], "usage")
-    back = trained.load(asked)
-    found = trained.score(back, back.probabilities)
+    asked = restore.ask([result["run_id"]], "usage")
+    back = restore.load(asked)
+    found = restore.score(back, back.probabilities)
     assert found == pytest.approx(result["scores"]["test/f1"], abs=1e-6)
-    assert abs(trained.score(back, 1 - back.probabilities) - found) > trained.TOLERANCE
+    assert abs(restore.score(back, 1 - back.probabilities) - found) > restore.TOLERANCE
     forward = MLDCNN.forward
     monkeypatch.setattr(MLDCNN, "forward", lambda self, windows: -forward(self, windows))
     with pytest.raises(
         ValueError, match=rf"with f1 {found:.4f} and gives 0\.\d+ on its test windows now, so this is not"
     ):
-        trained.load(asked)
+        restore.load(asked)

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neuroexp import segments, signals
-from neuroexp.cuff import GRID
-from neuroexp.decoder import Spec
-from neuroexp.events import Classes, Discharges, Event
-from neuroexp.replay.cuts import Caps
-from neuroexp.replay.stream import BLOCK, CAUSAL, Stream
+from neuroexp.data import segments, signals
+from neuroexp.data.cuff import GRID
+from neuroexp.deploy.decoder import Spec
+from neuroexp.evaluation.events import Classes, Discharges, Event
+from neuroexp.streams.cuts import Caps
+from neuroexp.streams.stream import BLOCK, CAUSAL, Stream
 
 RATE = 2048.0
 RAW = {"band_hz": None, "order": 2, "zero_phase": True}

@@ -15,7 +15,7 @@ import pytest
 from test_cli import runs, store
 
 from benchmarks import survival
-from neuroexp import recorded
+from neuroexp.store import finished_run
 
 TINY = ("recording.duration_s=12", "recording.units=4", "window=20", "step=50")
 pytestmark = pytest.mark.process
@@ -97,7 +97,7 @@ def test_a_killed_training_goes_on_where_it_was_to_the_same_scores(neuroexp, beg
     [killed] = runs(tmp_path)
     assert killed.info.status == "RUNNING"  # it had no time to say more
     with pytest.raises(ValueError, match=f"run {killed.info.run_id} is running: it has no tested network"):
-        recorded.read(store(tmp_path).uri, killed.info.run_id)
+        finished_run.read(store(tmp_path).uri, killed.info.run_id)
     again = neuroexp(*words)
     assert again.code == 0, again.out
     first, second = runs(tmp_path)
@@ -203,7 +203,7 @@ def is_worker(pid: int) -> bool:
 ELSEWHERE = """
 import socket
 socket.gethostname = lambda: "elsewhere"
-from neuroexp.__main__ import main
+from neuroexp.commands.run import main
 main()
 """
 
@@ -281,12 +281,12 @@ def test_what_ends_while_the_store_is_away_is_delivered_once(neuroexp, begin, ty
         out, _ = process.communicate(timeout=180)
         assert process.returncode == 0, out
         assert out.count("does not answer") == 1
-        assert "python -m neuroexp.sync" in out
+        assert "neuroexp sync" in out
         offline = neuroexp(*words, **where)
         assert [result["status"] for result in offline.results()] == ["skipped"]
 
         def sync() -> subprocess.CompletedProcess:
-            return typed(tmp_path, "neuroexp.sync")
+            return typed(tmp_path, "neuroexp.commands.sync")
 
         away = sync()
         assert away.returncode == 1
@@ -356,7 +356,7 @@ def test_rounds_of_sigkill(tmp_path):
 
 def test_status_from_another_terminal(begin, typed, tmp_path):
     def status() -> str:
-        done = typed(tmp_path, "neuroexp.status")
+        done = typed(tmp_path, "neuroexp.commands.status")
         assert "Traceback" not in done.stderr
         return done.stdout + done.stderr
 

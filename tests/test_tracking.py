@@ -12,13 +12,15 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from neuroexp import provenance, recorded
-from neuroexp.job import Job, deliver
-from neuroexp.job import _begin as begin_cell
-from neuroexp.ledger import Cell
-from neuroexp.record import Run, new_record
-from neuroexp.tracking import Store, StoreError
-from neuroexp.tracking import open_store as open_tracking
+from neuroexp.settings import keys
+from neuroexp.store import finished_run, provenance
+from neuroexp.store.job import Job
+from neuroexp.store.ledger import Cell
+from neuroexp.store.open_run import Run, new_record
+from neuroexp.store.tracking import Store, StoreError
+from neuroexp.store.tracking import open_store as open_tracking
+from neuroexp.sweep.attempt import _begin as begin_cell
+from neuroexp.sweep.attempt import deliver
 
 
 @pytest.fixture
@@ -69,17 +71,17 @@ def test_the_beginning_of_an_id_names_a_run_unless_several_begin_so(uri, tmp_pat
         run.end("FINISHED")
         assert run.send()
     ids = [run.run_id for run in runs]
-    assert recorded.read(uri, ids[3])["run_id"] == ids[3]
-    assert recorded.read(uri, ids[3][:12])["run_id"] == ids[3]
+    assert finished_run.read(uri, ids[3])["run_id"] == ids[3]
+    assert finished_run.read(uri, ids[3][:12])["run_id"] == ids[3]
     several = max({first[0] for first in ids}, key=lambda first: sum(other[0] == first for other in ids))
     with pytest.raises(ValueError, match=rf"run {several} may be {several}\w+ or {several}\w+: type more of it"):
-        recorded.read(uri, several)
+        finished_run.read(uri, several)
     for unknown in ("nope", "", "%", ids[3] + "0"):
         with pytest.raises(ValueError, match=f"run {unknown} is not in sqlite:///"):
-            recorded.read(uri, unknown)
+            finished_run.read(uri, unknown)
     store.client.delete_run(ids[3])
     with pytest.raises(ValueError, match="is not in sqlite:///"):
-        recorded.read(uri, ids[3])
+        finished_run.read(uri, ids[3])
 
 
 def finish(run: Run) -> dict:
@@ -179,7 +181,7 @@ def test_a_deleted_experiment_is_named(uri, tmp_path):
 def test_four_workers_open_a_fresh_store_at_once(uri, tmp_path):
     script = (
         "import sys; from pathlib import Path\n"
-        "from neuroexp.record import Run, new_record; from neuroexp.tracking import Store\n"
+        "from neuroexp.store.open_run import Run, new_record; from neuroexp.store.tracking import Store\n"
         "store = Store(sys.argv[1], sys.argv[2], 'scratch')\n"
         "run = Run(store, new_record(sys.argv[3], 'name', 'sweep', {'window': 20}, {}), Path(sys.argv[2], sys.argv[3]))\n"
         "run.dataset('the same', '0123456789abcdef0', {}); run.metrics({'test/f1': 1.0}); run.end('FINISHED')\n"
@@ -207,17 +209,17 @@ def config(**changes) -> dict:
 
 
 def test_the_key_depends_on_the_science_alone():
-    key = provenance.configuration_key(config())
-    assert key == provenance.configuration_key(config(output="there", tracking={"uri": "b"}, report=[]))
+    key = keys.configuration_key(config())
+    assert key == keys.configuration_key(config(output="there", tracking={"uri": "b"}, report=[]))
     moved = {"max_epochs": 1, "accelerator": "gpu", "default_root_dir": "there"}
-    assert key == provenance.configuration_key(config(trainer=moved))
-    assert key != provenance.configuration_key(config(window=21))
-    assert key != provenance.configuration_key(config(trainer=moved | {"max_epochs": 2}))
+    assert key == keys.configuration_key(config(trainer=moved))
+    assert key != keys.configuration_key(config(window=21))
+    assert key != keys.configuration_key(config(trainer=moved | {"max_epochs": 2}))
 
 
 def test_the_key_follows_the_bytes_of_a_recording_not_its_place(tmp_path):
     def key(path: Path) -> str:
-        return provenance.configuration_key(config(recording={"path": str(path)}))
+        return keys.configuration_key(config(recording={"path": str(path)}))
 
     one, same, other = (tmp_path / name for name in ("one.mat", "same.mat", "other.mat"))
     one.write_bytes(b"signal")

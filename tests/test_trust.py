@@ -19,8 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf, open_dict
 
-from neuroexp import launch, loader, mistakes, plan, trust
+from neuroexp.commands import plan
 from neuroexp.models.mldcnn import MLDCNN
+from neuroexp.settings import loader, mistakes, trust
+from neuroexp.sweep import launch
 
 ROOT = Path(__file__).parent.parent
 RAN = "RAN"  # the file that code from a configuration leaves
@@ -72,8 +74,8 @@ def test_everything_that_the_package_names_is_listed():
 
 def reachable(depth: int):
     """Yield the dotted names that lead to something callable below torch, Lightning and this package."""
-    import neuroexp.tracking
-    import neuroexp.training
+    import neuroexp.store.tracking
+    import neuroexp.training.train
 
     for root in (torch, pytorch_lightning, neuroexp):
         level = [(root.__name__, root)]
@@ -186,16 +188,16 @@ def test_a_walk_of_any_length_ends_at_the_list_or_is_refused(root, turns):
         "pytorch_lightning.callbacks.OnExceptionCheckpoint",
         "pytorch_lightning.loggers.CSVLogger",
         "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint",
-        "neuroexp.provenance._git",
-        "neuroexp.ledger.discard",
-        "neuroexp.launch.os.system",
-        "neuroexp.memory.ctypes.CDLL",
+        "neuroexp.store.provenance._git",
+        "neuroexp.store.ledger.discard",
+        "neuroexp.sweep.launch.os.system",
+        "neuroexp.machine.memory.ctypes.CDLL",
         "neuroexp.models.mldcnn.nn.Module",
         "neuroexp.models.mldcnn.torch.load",
         "neuroexp.models.mldcnn.Tensor",
         "neuroexp.recordings.otb.Path",
         "neuroexp.recordings.otb.load.read",
-        "neuroexp.trust.build",
+        "neuroexp.settings.trust.build",
         "neuroexp.conf.read",
         "neuroexp.models.mldcnn.MLDCNN.load_state_dict",
         "os.system",
@@ -252,7 +254,7 @@ def test_values_are_built_once_and_strings_stay_strings():
     }
     network = trust.build(secret)
     assert isinstance(network[0], torch.nn.Linear)
-    label = trust.build({"_target_": "neuroexp.segments.label_centre", "_partial_": True, "tolerance": 5})
+    label = trust.build({"_target_": "neuroexp.data.segments.label_centre", "_partial_": True, "tolerance": 5})
     assert label.keywords == {"tolerance": 5}
     assert trust.build({"a": ["${oc.env:HOME}", "${oc.create:{_target_: os.system}}"]})["a"][0] == "${oc.env:HOME}"
     built = trust.build(
@@ -307,8 +309,8 @@ HYDRAS = {
     "hydra: {callbacks: {x: {_target_: os.system, command: touch RAN}}}": "hydra.callbacks.x._target_=os.system is refused",
     "evil: {_target_: os.system}\nhydra: {callbacks: {x: '${evil}'}}": "hydra.callbacks.x._target_=os.system is refused",
     "hydra: {callbacks: {x: '${oc.create:\"{_target_: os.system}\"}'}}": "hydra.callbacks.x._target_=os.system is refused",
-    "hydra: {callbacks: {x: {_target_: neuroexp.launch.Launch, y: '\\${oc.env:HOME}'}}}": "no interpolation is left there",
-    "hydra: {callbacks: {launch: {y: {_target_: neuroexp.ledger.discard, folder: /}}}}": "neuroexp.ledger.discard is refused",
+    "hydra: {callbacks: {x: {_target_: neuroexp.sweep.launch.Launch, y: '\\${oc.env:HOME}'}}}": "no interpolation is",
+    "hydra: {callbacks: {launch: {y: {_target_: neuroexp.store.ledger.discard, folder: /}}}}": "ledger.discard is refused",
     "hydra: {launcher: {_target_: subprocess.Popen}}": "hydra.launcher._target_=subprocess.Popen is refused",
     "hydra: {sweeper: {_target_: mine.Sweeper}}": "type 'trusted=[mine]'",
     "hydra: {sweeper: {params: {trusted: '[os]'}}}": "hydra.sweeper.params sets trusted",
@@ -477,8 +479,8 @@ MODELS = {
     f'src: "{LEAVE}"\nglobals: {{}}\nco_fields: null',
     "hub": "_target_: torch.hub.load\nrepo_or_dir: .\nmodel: evil\nsource: local",
     "load": "_target_: torch.load\nf: evil.pt\nweights_only: false",
-    "git": "_target_: neuroexp.provenance._git\n_args_: ['-c', 'alias.x=!touch RAN', 'x']",
-    "discard": "_target_: neuroexp.ledger.discard\nfolder: precious",
+    "git": "_target_: neuroexp.store.provenance._git\n_args_: ['-c', 'alias.x=!touch RAN', 'x']",
+    "discard": "_target_: neuroexp.store.ledger.discard\nfolder: precious",
     "twice": "_target_: neuroexp.models.mldcnn.MLDCNN\ndropout: '${evilx}'",
     "created": "_target_: neuroexp.models.mldcnn.MLDCNN\ndropout: '\\${oc.create:\\${evilx}}'",
     "import": "_target_: evilmod.Thing",
@@ -525,11 +527,11 @@ def test_no_command_runs_code_from_a_configuration(tmp_path, several):
             outcome.out
         )
     traps(tmp_path)
-    for module in ("neuroexp", "neuroexp.plan", "neuroexp.cost"):
+    for module in ("neuroexp", "neuroexp.commands.plan", "neuroexp.commands.cost"):
         line = [sys.executable, "-m", module, "--config-dir", "mine", "model=git", *SMALL]
         found = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert found.returncode == 1
-        assert "_target_=neuroexp.provenance._git is refused" in found.stdout + found.stderr
+        assert "_target_=neuroexp.store.provenance._git is refused" in found.stdout + found.stderr
     assert not (tmp_path / RAN).exists()
     assert (tmp_path / "precious").exists()
 

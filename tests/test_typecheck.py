@@ -6,7 +6,7 @@ from typing import Any, Literal
 import pytest
 import torch
 
-from neuroexp.typecheck import check
+from neuroexp.settings.typecheck import check
 
 
 class Target:

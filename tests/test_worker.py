@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from neuroexp.worker import SCHEDULERS, Worker
+from neuroexp.sweep.worker import SCHEDULERS, Worker
 
 
 @pytest.mark.process

@@ -21,7 +21,7 @@ from experiments import pictures
 from experiments.artefact import Artefact, main, number
 from experiments.cells import REPEATED, Cells, Source, is_setting
 from experiments.sweeps import RECORDINGS
-from neuroexp.budget import EARLIER, LIMITS, MAC, RATE, Budget, used, verdict
+from neuroexp.cost.budget import EARLIER, LIMITS, MAC, RATE, Budget, used, verdict
 
 FACTORS = ("model", "window", "step")
 KINDS = {"hdsemg": ("HD-sEMG", "test/f1"), "eng": ("ENG", "test/macro_f1")}

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from neuroexp import caps, control, segments, splits
-from neuroexp.cuff import GRID, Animals, Session, Signatures, joined
-from neuroexp.fold import Fold
-from neuroexp.preparation import Preprocessing
-from neuroexp.prepared import prepare, prepare_all
+from neuroexp.data import caps, control, segments, splits
+from neuroexp.data.cuff import GRID, Animals, Session, Signatures, joined
+from neuroexp.data.fold import Fold
+from neuroexp.data.preparation import Preprocessing
+from neuroexp.data.prepared import prepare, prepare_all
 
 ORDERS = {"spatial": GRID.ravel(), "temporal": GRID.T.ravel()}  # contacts of a ring adjacent, or rings of a contact
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from neuroexp import segments, signals, splits
-from neuroexp.agreement import Steps
-from neuroexp.fold import Fold
-from neuroexp.recording import Recording
+from neuroexp.data import segments, signals, splits
+from neuroexp.data.fold import Fold
+from neuroexp.data.recording import Recording
+from neuroexp.evaluation.agreement import Steps
 
 ORDER = 2  # of the band-pass
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from neuroexp.layers import DepthwiseConv2d, NormalisedPool
+from neuroexp.models._layers import DepthwiseConv2d, NormalisedPool
 
 
 class MobilESCAPENet(nn.Module):

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroexp.decomposed import enough_pnr, noticed
-from neuroexp.matfile import MatFile, found, load, single
-from neuroexp.recording import Recording, keep, without_channels
+from neuroexp.data.decomposed import enough_pnr, noticed
+from neuroexp.data.recording import Recording, keep, without_channels
+from neuroexp.data.voltages import factor
+from neuroexp.matlab.matfile import MatFile, found, load, single
 from neuroexp.recordings.demuse_interval import decomposed_part
-from neuroexp.voltages import factor
 
 NEEDED = ("SIG", "MUPulses", "fsamp")
 READS = "recording=demuse reads the .mat file that DEMUSE saves, with SIG, MUPulses and fsamp"

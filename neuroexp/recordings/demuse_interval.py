@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroexp.matfile import MatFile
+from neuroexp.matlab.matfile import MatFile
 
 FEW = 0.01  # of the pulses, below which those outside the interval look like mistakes
 SLACK_S = 1.0  # by which an interval may reach beyond the recording: programs round

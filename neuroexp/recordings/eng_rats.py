@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from neuroexp.cuff import Animals, Session
+from neuroexp.data.cuff import Animals, Session
 from neuroexp.recordings import eng_simulated
 
 

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import butter, sosfilt
 
-from neuroexp import memory
-from neuroexp.cuff import CLASSES, CONTACTS, COPIES, GRID, RINGS, Session
-from neuroexp.recording import Recording, check_ranges
-from neuroexp.signals import bandpass, tripolar
+from neuroexp.data.cuff import CLASSES, CONTACTS, COPIES, GRID, RINGS, Session
+from neuroexp.data.recording import Recording, check_ranges
+from neuroexp.data.signals import bandpass, tripolar
+from neuroexp.machine import memory
 
 Array = NDArray[np.float64]
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from neuroexp.recording import Recording
+from neuroexp.data.recording import Recording
 from neuroexp.recordings.hdsemg_simulated import RATE_HZ, simulate
 
 

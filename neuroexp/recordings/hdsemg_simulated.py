@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
-from neuroexp.recording import Recording, check_ranges
+from neuroexp.data.recording import Recording, check_ranges
 
 Array = NDArray[np.float64]
 

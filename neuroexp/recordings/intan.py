@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from neuroexp import kinds, memory
-from neuroexp.cuff import CLASSES, CONTACTS, COPIES, GRID, RINGS, Session
-from neuroexp.foreign import LONGEST_NAME
-from neuroexp.recording import Recording
+from neuroexp.data.cuff import CLASSES, CONTACTS, COPIES, GRID, RINGS, Session
+from neuroexp.data.recording import Recording
+from neuroexp.machine import kinds, memory
+from neuroexp.machine.foreign import LONGEST_NAME
 from neuroexp.recordings.rhd import File, open_file
 from neuroexp.recordings.rhd_order import check_once, ordered, runs_on, seams
-from neuroexp.shown import plain
+from neuroexp.terminal.shown import plain
 
 CHANNELS = RINGS * CONTACTS
 READS = "recording=intan reads a rat's folder with the folders Dorsiflexion, Plantarflexion and Pricking"

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroexp.decomposed import enough_pnr, noticed
-from neuroexp.matfile import MatFile, found, load, single
-from neuroexp.parser import Text, Value
-from neuroexp.recording import Recording, keep, where, without_channels
+from neuroexp.data.decomposed import enough_pnr, noticed
+from neuroexp.data.recording import Recording, keep, where, without_channels
+from neuroexp.data.signals import pulse_to_noise_db
+from neuroexp.data.voltages import factor
+from neuroexp.matlab.matfile import MatFile, found, load, single
+from neuroexp.matlab.parser import Text, Value
 from neuroexp.recordings.otb_columns import Columns, columns
-from neuroexp.signals import pulse_to_noise_db
-from neuroexp.voltages import factor
 
 NEEDED = ("Data", "Description", "SamplingFrequency")
 READS = "recording=otb reads the .mat file that OTBioLab+ exports, with Data, Description and SamplingFrequency"

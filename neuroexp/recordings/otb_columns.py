@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from neuroexp.shown import plain
-from neuroexp.voltages import NAMES, microvolts
+from neuroexp.data.voltages import NAMES, microvolts
+from neuroexp.terminal.shown import plain
 
 SPIKES = re.compile(r"^(?:[\d\s-]*-\s*)?decomposition of ", re.IGNORECASE)
 SOURCES = re.compile(r"^(?:[\d\s-]*-\s*)?source for decomposition of ", re.IGNORECASE)

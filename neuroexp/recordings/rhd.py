@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroexp import kinds
-from neuroexp.foreign import LONGEST_NAME, existing
-from neuroexp.shown import plain
+from neuroexp.machine import kinds
+from neuroexp.machine.foreign import LONGEST_NAME, existing
+from neuroexp.terminal.shown import plain
 
 MAGIC = 0xC6912702  # the first four bytes of every RHD2000 file
 ZERO, UV_PER_COUNT = 32768, 0.195  # of every RHD2000 amplifier

@@ -9,7 +9,7 @@ from itertools import combinations, pairwise
 import numpy as np
 
 from neuroexp.recordings.rhd import File
-from neuroexp.shown import plain
+from neuroexp.terminal.shown import plain
 
 TWICE = 3  # marks in common that no two recordings have by chance
 MOST_NAMED = 12

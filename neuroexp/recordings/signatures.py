@@ -7,8 +7,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroexp.cuff import CLASSES, CONTACTS, RINGS, Signatures
-from neuroexp.matfile import MatFile, found, load, single
+from neuroexp.data.cuff import CLASSES, CONTACTS, RINGS, Signatures
+from neuroexp.matlab.matfile import MatFile, found, load, single
 
 WINDOW = 100  # samples in a signature
 ROWS = RINGS * CONTACTS * WINDOW

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from neuroexp.decoder import Spec
-from neuroexp.engines import Predict
-from neuroexp.events import Classes, Discharges, Event
-from neuroexp.replay.stream import Stream, Window
-from neuroexp.signals import stretches
+from neuroexp.data.signals import stretches
+from neuroexp.deploy.decoder import Spec
+from neuroexp.deploy.engines import Predict
+from neuroexp.evaluation.events import Classes, Discharges, Event
+from neuroexp.streams.stream import Stream, Window
 
 BEHIND = 20  # deadlines by which a decision may be late before its window is dropped, so that a replay catches up
 WARM_UP = 5  # predictions before the first chunk, which pay for what a process does once

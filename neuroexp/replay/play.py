@@ -19,17 +19,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroexp import engines
-from neuroexp.decoder import Spec
-from neuroexp.engines import Predict
-from neuroexp.matching import tolerance
+from neuroexp.deploy import engines
+from neuroexp.deploy.decoder import Spec
+from neuroexp.deploy.engines import Predict
+from neuroexp.evaluation.matching import tolerance
 from neuroexp.replay import report, scoring
 from neuroexp.replay import source as sources
 from neuroexp.replay.pace import Decoding, Tally, chunks
 from neuroexp.replay.source import Source
-from neuroexp.replay.stream import Stream
 from neuroexp.replay.table import Table, timed, trains, write_units
-from neuroexp.typecheck import whole
+from neuroexp.settings.typecheck import whole
+from neuroexp.streams.stream import Stream
 
 CHUNK_S = 0.005  # of a chunk, unless one is asked for
 COUNTED = "every CAP of a recording counts as of its class, spontaneous ones and those that the run was trained on too"
@@ -136,7 +136,7 @@ def replay(spec: Spec, source: Source | None, chosen: Options, engine: Predict, 
         stack.callback(table.file.close)
         heard = None
         if chosen.output is not None:
-            from neuroexp.replay import lsl  # noqa: PLC0415 - an extra
+            from neuroexp.streams import lsl  # noqa: PLC0415 - an extra
 
             heard = stack.enter_context(lsl.outlet(chosen.output, spec))
         known.say = stack.enter_context(view.shown(spec, tally))
@@ -182,7 +182,7 @@ def replay(spec: Spec, source: Source | None, chosen: Options, engine: Predict, 
 def _pieces(spec: Spec, source: Source | None, chosen: Options, known: _Known) -> Iterator[tuple[str, Any]]:
     """Yield, for each recording, its name and its chunks; what is known of it is added to `known`."""
     if source is None:
-        from neuroexp.replay import lsl  # noqa: PLC0415 - an extra
+        from neuroexp.streams import lsl  # noqa: PLC0415 - an extra
 
         assert chosen.input is not None
         yield "", lsl.inlet(chosen.input, spec, chosen.seconds, known.notes.append, known.part, chosen.channels)

@@ -12,11 +12,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from neuroexp.matching import pairs
-from neuroexp.plots import BLUE, GREEN, GREY, ORANGE, RED
+from neuroexp.evaluation.matching import pairs
 from neuroexp.replay.pace import EDGES_MS, Tally
 from neuroexp.replay.report import nothing
 from neuroexp.replay.scoring import TESTED, WHOLE
+from neuroexp.tasks.plots import BLUE, GREEN, GREY, ORANGE, RED
 
 Trains = Sequence[NDArray[np.int64]]
 WIDE = 11.0  # inches

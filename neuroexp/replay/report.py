@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from neuroexp import display
 from neuroexp.replay.pace import BEHIND, Tally
 from neuroexp.replay.scoring import WHOLE
-from neuroexp.replay.stream import CAUSAL, Health
+from neuroexp.streams.stream import CAUSAL, Health
+from neuroexp.terminal import screen
 
 
 def timing(tally: Tally, seconds: float, rate_hz: float, samples: int) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def show(summary: Mapping[str, Any]) -> None:
     """Print the summary of a replay."""
     from rich.table import Table as Grid  # noqa: PLC0415 - only when there is something to print
 
-    out, time = display.console(), summary["timing"]
+    out, time = screen.console(), summary["timing"]
     out.print(f"{summary['name']} on {summary['title']}", markup=False, soft_wrap=True)
     out.print(summary["how"], markup=False, soft_wrap=True)
     if summary["stopped"]:
@@ -47,7 +47,7 @@ def show(summary: Mapping[str, Any]) -> None:
     counts = [str(time[name]) for name in ("met", "missed", "dropped")]
     grid.add_row(str(time["decided"]), f"{time['deadline_ms']:.3g} ms", *counts, *shown)
     out.print()
-    display.whole(out, grid)
+    screen.whole(out, grid)
     if silent := nothing(summary):
         out.print(f"\n[yellow]{silent}[/]", soft_wrap=True)
     if "scores" in summary:
@@ -110,7 +110,7 @@ def _agreements(out: Any, summary: Mapping[str, Any]) -> None:
         )
         good = ["-" if score[name] is None else str(score[name]) for name in ("roa_90_units", "roa_90_ceiling")]
         grid.add_row(part, str(score["scored"]), rate, highest, *good, sensitivity, precision, *counts)
-    display.whole(out, grid)
+    screen.whole(out, grid)
     score = summary["scores"][WHOLE]
     for line in (
         f"matched one to one within {score['tolerance']}, {score['lag']}",
@@ -146,7 +146,7 @@ def _classes(out: Any, summary: Mapping[str, Any]) -> None:
         for number, (name, counts) in enumerate(zip(summary["outputs"], score["confusion"], strict=True)):
             if sum(counts):  # else the replay was stopped before it
                 grid.add_row(name, *map(str, counts), f"{counts[number] / sum(counts):.3f}")
-        display.whole(out, grid)
+        screen.whole(out, grid)
         seen = sum(map(any, score["confusion"]))
         of = f" over the {seen} of {len(summary['outputs'])} classes that came" * (seen < len(summary["outputs"]))
         out.print(f"accuracy {score['accuracy']:.3f}, macro F1 {score['macro_f1']:.3f}{of}\n")

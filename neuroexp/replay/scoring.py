@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from neuroexp import agreement, matching, scores, segments
-from neuroexp.agreement import Steps
-from neuroexp.decoder import Spec
+from neuroexp.data import segments
+from neuroexp.deploy.decoder import Spec
+from neuroexp.evaluation import agreement, matching, scores
+from neuroexp.evaluation.agreement import Steps
 from neuroexp.replay.table import rows
 
 Trains = Sequence[NDArray[np.int64]]

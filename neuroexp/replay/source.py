@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from neuroexp import resolved, segments, trust
-from neuroexp.cuff import Session
-from neuroexp.decoder import Spec
-from neuroexp.job import sentence
-from neuroexp.recording import Recording, broken_allowed
+from neuroexp.data import segments
+from neuroexp.data.cuff import Session
+from neuroexp.data.recording import Recording, broken_allowed
+from neuroexp.deploy.decoder import Spec
+from neuroexp.deploy.restore import Asked, Trained, plain
+from neuroexp.machine.sentence import sentence
 from neuroexp.replay.scoring import steps_of
-from neuroexp.trained import Asked, Trained, plain
+from neuroexp.settings import resolved, trust
 
 Settings = Mapping[str, Any]  # of a recording: what reads it, and with what
 

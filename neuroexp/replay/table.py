@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroexp.decoder import Spec
-from neuroexp.events import Event
+from neuroexp.deploy.decoder import Spec
+from neuroexp.evaluation.events import Event
 
 
 class Table:

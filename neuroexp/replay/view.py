@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from neuroexp.decoder import Spec
+from neuroexp.deploy.decoder import Spec
 from neuroexp.replay.pace import Tally
 
 SPAN_S = 4.0  # of the raster

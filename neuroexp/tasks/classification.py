@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 from torch.optim import Optimizer
 
-from neuroexp import scores
+from neuroexp.evaluation import scores
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -128,7 +128,7 @@ class Classification(LightningModule):
 
     def figures(self, fold: Any, history: Sequence[Mapping[str, float]]) -> dict[str, Figure]:
         """Return the pictures of the run by name: curves, confusion, mean signatures, the preparation."""
-        from neuroexp import plots  # noqa: PLC0415 - matplotlib is needed once, at the end of a run
+        from neuroexp.tasks import plots  # noqa: PLC0415 - matplotlib is needed once, at the end of a run
 
         figures = {
             "loss": plots.loss_curves(history, fold.source, "cross-entropy"),

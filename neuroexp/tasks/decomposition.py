@@ -13,7 +13,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.optim import Optimizer
 from torchmetrics.functional.classification import binary_average_precision
 
-from neuroexp import agreement, scores
+from neuroexp.evaluation import agreement, scores
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -178,7 +178,7 @@ class Decomposition(LightningModule):
 
     def figures(self, fold: Any, history: Sequence[Mapping[str, float]]) -> dict[str, Figure]:
         """Return the pictures of the run by name: curves, discharges over force, F1 per unit, action potentials."""
-        from neuroexp import plots  # noqa: PLC0415 - matplotlib is needed once, at the end of a run
+        from neuroexp.tasks import plots  # noqa: PLC0415 - matplotlib is needed once, at the end of a run
 
         recording = fold.source
         centres = fold.starts[fold.split.test].cpu().numpy() + fold.window // 2

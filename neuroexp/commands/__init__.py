@@ -1,0 +1,1 @@
+"""What can be typed after `neuroexp`: a module for each command."""

@@ -1,0 +1,68 @@
+"""The state of a launch, seen from another terminal: `neuroexp status [FOLDER]`, by default the newest one."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from neuroexp.machine.command import command
+from neuroexp.sweep import launch, progress, summary
+from neuroexp.terminal import screen
+from neuroexp.terminal.shown import plain
+
+
+@command
+def main() -> None:
+    """Print what a launch has done, what it does, and what failed."""
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(__doc__)
+        return
+    chosen = Path(sys.argv[1]) if len(sys.argv) > 1 else launch.latest(Path("outputs"))
+    if chosen is None or not (chosen / launch.LAUNCH).exists():
+        where = chosen or "./outputs"
+        sys.exit(f"{where} holds no launch: neuroexp status [FOLDER], by default the newest in ./outputs")
+    facts = launch.facts(chosen)
+    if facts is None:
+        sys.exit(
+            f"{chosen / launch.LAUNCH} is damaged: it does not say what was launched, and its jobs are in {chosen}"
+        )
+    rows, now = launch.results(chosen), [facts for _, facts in launch.unended(chosen)]
+    alive = launch.alive(chosen, facts["host"])
+    state = {True: "running", False: "ended", None: f"on {facts['host']}"}[alive]
+    out = screen.console()
+    out.print(f"{plain(str(chosen))}: {plain(state)}", markup=False)
+    out.print(f"python -m neuroexp {plain(shlex.join(facts['command']), 5000)}", markup=False, soft_wrap=True)
+    if rows:
+        out.print()
+        summary.table(out, rows)
+    _jobs(out, facts, rows, now, alive is not False)
+    for row in rows:
+        if row["status"] == "failed":
+            summary.failed(out, row)
+    for path in launch.damaged(chosen):
+        out.print(f"{path} is damaged, its job is not counted", markup=False, soft_wrap=True)
+
+
+def _jobs(
+    out: Any, facts: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]], alive: bool
+) -> None:
+    if now:
+        out.print()
+    for job in now:
+        epoch = f", epoch {job['epoch']} of {job['epochs']}" if "epoch" in job else ""
+        for_s = screen.duration(time.time() - job["began"])
+        name = plain(job["name"])
+        out.print(f"{name}: running for {for_s}{epoch}" if alive else f"{name}: cut off{epoch}", markup=False)
+    if jobs := facts["jobs"] or 1:
+        out.print()
+        out.print(f"{len(rows)} of {jobs} jobs: " + progress.line(jobs, rows, now if alive else []))
+        if not alive and len(rows) < jobs:
+            out.print("The launch has ended: type the same command again to do the rest.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""How good a decoder is: scores of windows, agreement of spike trains."""

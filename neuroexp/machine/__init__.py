@@ -1,0 +1,1 @@
+"""What this machine and the network give: files, places, memory, answers of servers."""

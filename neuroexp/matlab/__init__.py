@@ -1,0 +1,1 @@
+"""MATLAB files, parsed in a process of their own."""

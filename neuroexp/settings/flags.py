@@ -1,0 +1,57 @@
+"""Hydra's own options, wherever on a command line they stand, and which of them say something to a command."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Sequence
+from typing import NoReturn
+
+from hydra._internal.utils import get_args_parser
+
+ASIDE = "overrides"  # all that is no option: the settings
+
+
+def read(words: Sequence[str]) -> Namespace:
+    """Return Hydra's options and the settings of a command line; raises ValueError for an option that makes no sense."""
+    parser = get_args_parser()
+
+    def refuse(message: str) -> NoReturn:
+        raise ValueError(f"{message}: python -m neuroexp --hydra-help shows the options")
+
+    parser.error = refuse  # type: ignore[method-assign]
+    given = parser.parse_intermixed_args(list(words))
+    if given.experimental_rerun is not None:
+        raise ValueError(
+            "--experimental-rerun repeats nothing here (it would read a pickle, which can hold any code): "
+            "neuroexp repeat RUN_ID trains a recorded run again"
+        )
+    for name in ("config_dir", "config_name", "config_path"):
+        if "${" in (getattr(given, name) or ""):
+            raise ValueError(
+                f"--{name.replace('_', '-')}={getattr(given, name)} holds ${{, which is read as a reference"
+            )
+    return given
+
+
+def ordered(words: Sequence[str]) -> list[str]:
+    """Return a command line as Hydra takes it, options before settings; raises ValueError as `read` does."""
+    given = vars(read(words))
+    settings = given.pop(ASIDE)
+    options = []
+    for name, value in given.items():
+        flag = f"--{name.replace('_', '-')}"
+        options += [flag] if value is True else [f"{flag}={value}"] if value not in (None, False) else []
+    return [*options, *settings]
+
+
+def composing(words: Sequence[str]) -> Namespace:
+    """Return what a command that only composes can use: settings, `config_dir`, `config_name`; -m says nothing new to it.
+
+    Raises ValueError for any other option.
+    """
+    given = read(words)
+    for name, value in vars(given).items():
+        if value not in (None, False) and name not in (ASIDE, "config_dir", "config_name", "multirun", "run"):
+            flag = f"--{name.replace('_', '-')}"
+            raise ValueError(f"{flag} is an option of python -m neuroexp alone: nothing is launched here")
+    return given

@@ -1,0 +1,1 @@
+"""Live streams: their clock, their channels, Lab Streaming Layer."""

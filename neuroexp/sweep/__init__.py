@@ -1,0 +1,1 @@
+"""The jobs of a launch, one after another, whatever befalls them."""

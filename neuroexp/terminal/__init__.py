@@ -1,0 +1,1 @@
+"""What a person reads: text made safe and short."""
