@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from numbers import Integral
 from pathlib import Path
@@ -18,20 +17,14 @@ from matplotlib.figure import Figure
 from rich.markup import escape
 from rich.table import Table
 
-from experiments import converged
-from experiments.cells import Source
 from neuroexp.cost import budget
 from neuroexp.machine import places
-from neuroexp.machine.command import command
-from neuroexp.store.tracking import StoreError
 from neuroexp.terminal import screen
+
+from .cells import Source
 
 OUT = Path("outputs/paper")
 SUFFIXES = (".csv", ".md", ".tex", ".png", ".pdf")
-USAGE = """[SETTING=VALUE[,VALUE] ...] [budget.NAME=LIMIT ...] [tracking.uri=URI] [out=FOLDER]
-
-Settings narrow the runs, such as recording.subject=1,2 or trainer.max_epochs=100. Limits, such as budget.energy_uj=2,
-and budget.device are drawn into budget.pareto."""
 
 
 @dataclass
@@ -195,24 +188,3 @@ def _limit(name: str, words: Sequence[str]) -> float | str | None:
         return float(words[0])
     except ValueError:
         return None if words[0] == "None" else words[0]
-
-
-@command
-def main(make: Callable[[Source], Artefact]) -> None:
-    """Make one artefact, as `python -m experiments.PAPER.NAME` does."""
-    words = sys.argv[1:]
-    if {"-h", "--help"} & set(words):
-        sys.exit(f"usage: python -m experiments.PAPER.NAME {USAGE}")
-    try:
-        source, out = arguments(words)
-        artefact = converged.mark(make(source))
-    except (ValueError, StoreError) as error:
-        sys.exit(str(error))
-    show(artefact, write(artefact, out))
-    say_left_out(source)
-
-
-def say_left_out(source: Source) -> None:
-    """Say which runs are in no table, and why."""
-    for why in source.left_out.values():
-        print(f"left out: {why}", file=sys.stderr)

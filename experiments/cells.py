@@ -9,13 +9,14 @@ from typing import Any
 
 import pandas as pd
 
-from experiments import sweeps
-from experiments.sweeps import RECORDINGS, same
 from neuroexp.cost import budget
 from neuroexp.evaluation import convergence
 from neuroexp.settings import keys
 from neuroexp.store import runfiles
 from neuroexp.store.tracking import LOST, Store, experiments
+
+from . import sweeps
+from .sweeps import RECORDINGS, same
 
 SETTINGS = (
     "dataset",

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-from experiments import pictures, statistics
-from experiments.artefact import Artefact
-from experiments.cells import Cells
+from . import pictures, statistics
+from .artefact import Artefact
+from .cells import Cells
 
 AS_PUBLISHED = "all, as published"
 UNIT = (

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from experiments import pictures
-from experiments.sweeps import same
 from neuroexp.evaluation.convergence import CONVERGED, MARK
+
+from . import pictures
+from .sweeps import same
 
 if TYPE_CHECKING:
     from experiments.artefact import Artefact

@@ -12,7 +12,7 @@ from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.statistics import Comparison
+from .statistics import Comparison
 
 # Okabe and Ito's colours; a hatch or a marker tells networks apart without them
 COLOURS = {

@@ -9,10 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from experiments import statistics
-from experiments.artefact import number
-from experiments.cells import REPEATS
-from experiments.sweeps import RECORDINGS
+from . import statistics
+from .artefact import number
+from .cells import REPEATS
+from .sweeps import RECORDINGS
 
 FILE = Path(__file__).with_name("published.csv")
 TEXTS = ("model", "condition", "sd_over", "unit", "note")

@@ -14,9 +14,10 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from experiments.artefact import Artefact, is_text, readable
 from neuroexp import __version__
 from neuroexp.store import provenance
+
+from .artefact import Artefact, is_text, readable
 
 
 def render(artefacts: Sequence[Artefact], words: Sequence[str], when: datetime, left_out: Sequence[str] = ()) -> str:
@@ -25,7 +26,7 @@ def render(artefacts: Sequence[Artefact], words: Sequence[str], when: datetime, 
     environment = Environment(loader=templates, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.filters |= {"image": _image, "readable": readable, "right": _right}
     papers = [
-        (paper, str(importlib.import_module(f"experiments.{paper}").__doc__).rstrip("."), list(group))
+        (paper, str(importlib.import_module(f"{__package__}.{paper}").__doc__).rstrip("."), list(group))
         for paper, group in groupby(artefacts, lambda artefact: artefact.name.partition("/")[0])
     ]
     commit = provenance.revision().get("mlflow.source.git.commit", "")[:8]

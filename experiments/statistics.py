@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from experiments import ranks
+from . import ranks
 
 ALPHA = 0.05
 FEWEST = 5  # subjects from which on an interval covers what it says

@@ -2,7 +2,6 @@
 
 import os
 import sys
-from types import TracebackType
 
 __version__ = "0.1.0"
 
@@ -19,15 +18,3 @@ if _COMMAND:
 # top to the package's search path makes `pkg://neuroexp.conf` find it in both.
 if not os.path.isdir(os.path.join(_TOP, "neuroexp", "conf")):  # noqa: PTH112, PTH118 - as above
     __path__.append(_TOP)
-
-
-def _end(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Have Ctrl-C end a command in a word, wherever it is, its imports included."""
-    if issubclass(kind, KeyboardInterrupt):
-        print("stopped", file=sys.stderr)
-    else:
-        sys.__excepthook__(kind, error, trace)
-
-
-if _COMMAND:
-    sys.excepthook = _end

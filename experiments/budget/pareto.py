@@ -17,11 +17,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 from numpy.typing import ArrayLike, NDArray
 
-from experiments import pictures
-from experiments.artefact import Artefact, main, number
-from experiments.cells import REPEATED, Cells, Source, is_setting
-from experiments.sweeps import RECORDINGS
 from neuroexp.cost.budget import EARLIER, LIMITS, MAC, RATE, Budget, used, verdict
+
+from .. import pictures
+from ..artefact import Artefact, number
+from ..cells import REPEATED, Cells, Source, is_setting
+from ..sweeps import RECORDINGS
 
 FACTORS = ("model", "window", "step")
 KINDS = {"hdsemg": ("HD-sEMG", "test/f1"), "eng": ("ENG", "test/macro_f1")}
@@ -290,7 +291,3 @@ def _name(axes: Axes, ahead: pd.DataFrame, apart: float) -> None:
         style: dict[str, Any] = {"fontsize": 7.5, "color": "#333333", "zorder": 3.5, "textcoords": "offset points"}
         style |= {"ha": "right" if rise else "left", "bbox": {"fc": "white", "ec": "none", "pad": 0.6, "alpha": 0.75}}
         axes.annotate(label(row, full=False), (row["cost"], row["score"]), (-6, 7) if rise else (6, -13), **style)
-
-
-if __name__ == "__main__":
-    main(make)

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from experiments import comparison, pictures, published
-from experiments.artefact import Artefact, main
-from experiments.cells import Cells, Source
-from experiments.mldrsnet import BESIDE, BEST, EXPERIMENT, GAMED, NETWORKS, SCORES
+from .. import comparison, pictures, published
+from ..artefact import Artefact
+from ..cells import Cells, Source
+from ..mldrsnet import BESIDE, BEST, EXPERIMENT, GAMED, NETWORKS, SCORES
 
 
 def make(source: Source) -> Artefact:
@@ -73,7 +73,3 @@ def _by_intensity(scores: pd.DataFrame, score: str, by: list[str], how: str) -> 
             rows[f"{level:g} % MVC"] = group.groupby("model")[score].agg(how)
     table = pd.DataFrame(rows).T
     return table[pictures.ordered(table, NETWORKS)]
-
-
-if __name__ == "__main__":
-    main(make)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from experiments import pictures
-from experiments.artefact import Artefact, main
-from experiments.cells import Cells, Source
-from experiments.mldrsnet import BEST, EXPERIMENT, SCORES
+from .. import pictures
+from ..artefact import Artefact
+from ..cells import Cells, Source
+from ..mldrsnet import BEST, EXPERIMENT, SCORES
 
 
 def make(source: Source) -> Artefact:
@@ -41,7 +41,3 @@ def make(source: Source) -> Artefact:
             axes.set_ylim(0, 1.05)
     artefact.figures["intensity"] = drawn
     return artefact
-
-
-if __name__ == "__main__":
-    main(make)

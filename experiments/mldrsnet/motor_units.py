@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
-from experiments import published
-from experiments.artefact import Artefact, main
-from experiments.cells import Source, per_recording
-from experiments.mldrsnet import EXPERIMENT
+from .. import published
+from ..artefact import Artefact
+from ..cells import Source, per_recording
+from ..mldrsnet import EXPERIMENT
 
 RATE, MVC = "data/discharge_rate_hz", "recording.mvc"
 
@@ -40,7 +40,3 @@ def make(source: Source) -> Artefact:
             "known, nothing was decomposed, so there is no pulse-to-noise ratio."
         )
     return artefact
-
-
-if __name__ == "__main__":
-    main(make)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from experiments import published
-from experiments.artefact import Artefact, main
-from experiments.cells import Source
-from experiments.mldrsnet import SHORTEST
-from experiments.mldrsnet.best_cell import at_cells
+from .. import published
+from ..artefact import Artefact
+from ..cells import Source
+from ..mldrsnet import SHORTEST
+from ..mldrsnet.best_cell import at_cells
 
 
 def make(source: Source) -> Artefact:
@@ -17,7 +17,3 @@ def make(source: Source) -> Artefact:
         "0.867 while the abstract has 0.86; the discussion speaks of an average precision above 0.90, which is its best cell's."
     )
     return at_cells(source, artefact, SHORTEST, published.read("mldrsnet", "shortest_cell"))
-
-
-if __name__ == "__main__":
-    main(make)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from experiments import pictures, published
-from experiments.artefact import Artefact, main
-from experiments.cells import Cells, Source
-from experiments.mldrsnet import BEST, EXPERIMENT, NETWORKS
+from .. import pictures, published
+from ..artefact import Artefact
+from ..cells import Cells, Source
+from ..mldrsnet import BEST, EXPERIMENT, NETWORKS
 
 
 def make(source: Source) -> Artefact:
@@ -61,7 +61,3 @@ def make(source: Source) -> Artefact:
     axes.legend()
     artefact.figures["time"] = drawn
     return artefact
-
-
-if __name__ == "__main__":
-    main(make)

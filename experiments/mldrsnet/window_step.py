@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from matplotlib.patches import Rectangle
 
-from experiments import pictures, published
-from experiments.artefact import Artefact, main
-from experiments.cells import Cells, Source
-from experiments.mldrsnet import BESIDE, EXPERIMENT, GAMED, NETWORKS, SCORES
+from .. import pictures, published
+from ..artefact import Artefact
+from ..cells import Cells, Source
+from ..mldrsnet import BESIDE, EXPERIMENT, GAMED, NETWORKS, SCORES
 
 
 def make(source: Source) -> Artefact:
@@ -48,7 +48,3 @@ def make(source: Source) -> Artefact:
                     axes.set_title(f"{label} (published {fact.value:.2f})")
     artefact.figures["window_step"] = drawn
     return artefact
-
-
-if __name__ == "__main__":
-    main(make)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from experiments import comparison, networks, pictures, published
-from experiments.artefact import Artefact, main
-from experiments.cells import Cells, Source
+from .. import comparison, networks, pictures, published
+from ..artefact import Artefact
+from ..cells import Cells, Source
 
 EXPERIMENT = "mobilescapenet/ablation"
 MODELS = tuple(f"mobilescapenet/E{number}" for number in range(6))
@@ -74,7 +74,3 @@ def make(source: Source) -> Artefact:
 def _more(costs: pd.DataFrame, column: str) -> float:
     by_model = costs.set_index("model")[column]
     return float(by_model["mobilescapenet/E5"] / by_model["mobilescapenet/E0"] - 1)
-
-
-if __name__ == "__main__":
-    main(make)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from experiments import networks
-from experiments.artefact import Artefact, main
-from experiments.cells import Source
+from .. import networks
+from ..artefact import Artefact
+from ..cells import Source
 
 
 def make(source: Source) -> Artefact:
@@ -25,7 +25,3 @@ def make(source: Source) -> Artefact:
         "read to the letter (pointwise 64 to 128) has 59,011.",
     ]
     return artefact
-
-
-if __name__ == "__main__":
-    main(make)

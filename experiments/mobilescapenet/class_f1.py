@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
-from experiments import pictures, published
-from experiments.artefact import Artefact, main
-from experiments.cells import Cells, Source
-from experiments.mobilescapenet import CLASSES, EXPERIMENT, NETWORKS
+from .. import pictures, published
+from ..artefact import Artefact
+from ..cells import Cells, Source
+from ..mobilescapenet import CLASSES, EXPERIMENT, NETWORKS
 
 SCORES = tuple(f"test/f1_{name}" for name in CLASSES)
 
@@ -50,7 +50,3 @@ def make(source: Source) -> Artefact:
     pictures.legend(drawn)
     artefact.figures["class_f1"] = drawn
     return artefact
-
-
-if __name__ == "__main__":
-    main(make)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
-from experiments import networks, published
-from experiments.artefact import Artefact, main
-from experiments.cells import Source
-from experiments.mobilescapenet import NETWORKS
+from .. import networks, published
+from ..artefact import Artefact
+from ..cells import Source
+from ..mobilescapenet import NETWORKS
 
 
 def make(source: Source) -> Artefact:
@@ -30,7 +30,3 @@ def make(source: Source) -> Artefact:
         "authors' code, the reduction is 98.8 % of the parameters, not 99.92 %.",
     ]
     return artefact
-
-
-if __name__ == "__main__":
-    main(make)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from experiments import comparison, pictures, published
-from experiments.artefact import Artefact, main
-from experiments.cells import Cells, Source
-from experiments.mobilescapenet import EXPERIMENT, NETWORKS
+from .. import comparison, pictures, published
+from ..artefact import Artefact
+from ..cells import Cells, Source
+from ..mobilescapenet import EXPERIMENT, NETWORKS
 
 SCORES = ("test/macro_f1", "test/accuracy")
 CONTROL = ("control/balanced_accuracy", "control/null_95")
@@ -46,7 +46,3 @@ def make(source: Source) -> Artefact:
     pictures.legend(drawn)
     artefact.figures["model_comparison"] = drawn
     return artefact
-
-
-if __name__ == "__main__":
-    main(make)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
-from experiments import pictures, published
-from experiments.artefact import Artefact, main
-from experiments.cells import Source, per_recording
-from experiments.mobilescapenet import CLASSES, EXPERIMENT, RATS
+from .. import pictures, published
+from ..artefact import Artefact
+from ..cells import Source, per_recording
+from ..mobilescapenet import CLASSES, EXPERIMENT, RATS
 
 
 def make(source: Source) -> Artefact:
@@ -44,7 +44,3 @@ def make(source: Source) -> Artefact:
     pictures.legend(drawn)
     artefact.figures["snr"] = drawn
     return artefact
-
-
-if __name__ == "__main__":
-    main(make)

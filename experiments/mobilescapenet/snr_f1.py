@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from experiments import pictures, published, statistics
-from experiments.artefact import Artefact, main
-from experiments.cells import Cells, Source
-from experiments.mobilescapenet import CLASSES, EXPERIMENT
+from .. import pictures, published, statistics
+from ..artefact import Artefact
+from ..cells import Cells, Source
+from ..mobilescapenet import CLASSES, EXPERIMENT
 
 
 def make(source: Source) -> Artefact:
@@ -81,7 +81,3 @@ def _spearman(first: NDArray[np.float64], second: NDArray[np.float64]) -> tuple[
         vectorized=True, rng=0,
     )  # fmt: skip
     return float(found.statistic), float(found.pvalue)
-
-
-if __name__ == "__main__":
-    main(make)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from experiments import pictures
-from experiments.artefact import Artefact, main
-from experiments.cells import Cells, Source
+from .. import pictures
+from ..artefact import Artefact
+from ..cells import Cells, Source
 
 EXPERIMENT = "mobilescapenet/control"
 FACTORS = ("split", "dataset.windows")
@@ -46,7 +46,3 @@ def make(source: Source) -> Artefact:
     pictures.legend(drawn)
     artefact.figures["eng_control"] = drawn
     return artefact
-
-
-if __name__ == "__main__":
-    main(make)

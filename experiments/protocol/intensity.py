@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from experiments import pictures
-from experiments.artefact import Artefact, main
-from experiments.cells import Cells, Source
+from .. import pictures
+from ..artefact import Artefact
+from ..cells import Cells, Source
 
 EXPERIMENT = "protocol/intensity"
 FACTORS = ("recording.train_mvc", "recording.test_mvc")
@@ -35,7 +35,3 @@ def make(source: Source) -> Artefact:
     pictures.heat(drawn.subplots(), mean, "", spreads=spread.reindex_like(mean))
     artefact.figures["intensity"] = drawn
     return artefact
-
-
-if __name__ == "__main__":
-    main(make)

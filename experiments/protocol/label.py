@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from experiments import pictures
-from experiments.artefact import Artefact, main
-from experiments.cells import Cells, Source
+from .. import pictures
+from ..artefact import Artefact
+from ..cells import Cells, Source
 
 EXPERIMENT = "protocol/label"
 FACTORS = ("label", "dataset.align", "window")
@@ -55,7 +55,3 @@ def make(source: Source) -> Artefact:
     pictures.legend(drawn)
     artefact.figures["label"] = drawn
     return artefact
-
-
-if __name__ == "__main__":
-    main(make)

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import pandas as pd
 from matplotlib.figure import Figure
 
-from experiments import converged, pictures
-from experiments.artefact import Artefact, main
-from experiments.cells import Source
-from experiments.protocol import eng_control, intensity, label, rats, split
+from .. import converged, pictures
+from ..artefact import Artefact
+from ..cells import Source
+from ..protocol import eng_control, intensity, label, rats, split
 
 LABEL = 0.16  # of the score axis, what a label takes
 FREE = "free"  # what is scored without knowledge: by chance, or by predicting every unit always, whichever is more
@@ -150,7 +150,3 @@ def _drawn(artefact: Artefact, table: pd.DataFrame) -> Figure:
     axes.spines["left"].set_visible(False)
     pictures.legend(drawn)
     return drawn
-
-
-if __name__ == "__main__":
-    main(make)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
-from experiments import converged, mobilescapenet, pictures
-from experiments.artefact import Artefact, main
-from experiments.cells import Cells, Source
-from experiments.sweeps import same
+from .. import converged, mobilescapenet, pictures
+from ..artefact import Artefact
+from ..cells import Cells, Source
+from ..sweeps import same
 
 EXPERIMENT = "protocol/rats"
 
@@ -58,7 +58,3 @@ def behind(runs: pd.DataFrame, rat: str) -> pd.DataFrame:
         if name in runs:
             tested |= runs[name].map(lambda value: same(str(value).strip("[]"), rat))
     return runs[tested]
-
-
-if __name__ == "__main__":
-    main(make)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from experiments import pictures
-from experiments.artefact import Artefact, main
-from experiments.cells import Cells, Source
+from .. import pictures
+from ..artefact import Artefact
+from ..cells import Cells, Source
 
 EXPERIMENTS = {"three contractions": "protocol/split", "sample recording": "protocol/split_real"}
 COLUMNS = {
@@ -84,7 +84,3 @@ def _costs(table: pd.DataFrame) -> list[str]:
                     f"{which}: F1 is {fall:+.2f} higher under random than under {other}, mean of {len(both)} cells."
                 )
     return notes
-
-
-if __name__ == "__main__":
-    main(make)

@@ -28,8 +28,6 @@ from neuroexp.terminal.quiet import quiet
 if TYPE_CHECKING:
     from rich.console import Console
 
-USAGE = """Any words of python -m neuroexp; values with commas stand side by side.
-channels=64 outputs=15 count without reading a recording; --devices names the devices and their sources."""
 COLUMNS = 8  # networks that fit side by side
 SAME = ("fold", "seed", "split", "label", "task", "optimizer", "trainer", "output", "experiment")  # cost the same
 
@@ -60,8 +58,6 @@ class Column:
 @command
 def main() -> None:
     """Print the costs of the networks that the words compose; exit with one sentence when they make no sense."""
-    if {"-h", "--help"} & set(sys.argv[1:]):
-        sys.exit(f"{__doc__}\n\n{USAGE}")
     if "--devices" in sys.argv[1:]:
         sources(screen.console())
         return
@@ -254,7 +250,3 @@ def sources(out: Console) -> None:
         facts = f"{device.what}, {device.precision}: {device.pj_per_mac:g} pJ/MAC ({device.includes}){reached}"
         out.print(f"[bold]{device.name}[/]  {facts}")
         out.print(Padding(f"{device.source} ({device.year})", (0, 0, 1, 4)))
-
-
-if __name__ == "__main__":
-    main()

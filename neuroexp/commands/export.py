@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from neuroexp.commands import COMMANDS
 from neuroexp.deploy import engines, executorch_file, onnx_file, restore
 from neuroexp.deploy.extras import needed
 from neuroexp.machine import places
@@ -21,12 +22,9 @@ from neuroexp.settings.typecheck import among, whole
 from neuroexp.terminal import screen
 from neuroexp.terminal.shown import plain
 
-USAGE = (
-    "neuroexp export RUN_ID [to=FOLDER] [forms=onnx,int8,executorch,executorch_int8] [calibration=512] "
-    "[tracking.uri=URI] [recording.path=FILE]"
-)
-OWN = ("to", "forms", "calibration")
 CALIBRATION = 512  # training windows that give int8 its ranges
+
+COMMAND = COMMANDS["export"]
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class Exported:
 @command
 def main() -> None:
     """Write a run's decoder in fp32 and int8, as ONNX and for ExecuTorch, compare with the original, add them to the run."""
-    asked = restore.asked(sys.argv[1:], USAGE, OWN)
+    asked = restore.asked(sys.argv[1:], COMMAND.usage, COMMAND.own)
     from neuroexp.store.finished_run import add  # noqa: PLC0415 - a second to import
     from neuroexp.store.tracking import StoreError  # noqa: PLC0415 - as above
 
@@ -167,7 +165,3 @@ def show(back: restore.Trained, table: list[Exported], files: Mapping[str, Path]
         command = f"mlflow models serve -m runs:/{back.spec.run_id}/decoder_{served} --env-manager local"
         store = plain(f"MLFLOW_TRACKING_URI={shlex.quote(back.asked.uri)}", 5000)
         out.print(f"\n{store} {command}", markup=False, soft_wrap=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroexp.commands import export
+from neuroexp.commands import COMMANDS, export
 from neuroexp.deploy import engines, restore
 from neuroexp.deploy.decoder import Spec
 from neuroexp.deploy.timing import Latency, clock
@@ -21,12 +21,9 @@ from neuroexp.settings.typecheck import among, whole
 from neuroexp.store import provenance
 from neuroexp.terminal import screen
 
-USAGE = (
-    "neuroexp latency RUN_ID [engines=eager,compiled,onnx,int8] [threads=1,2] [seconds=2] "
-    "[tracking.uri=URI] [recording.path=FILE]"
-)
-OWN = ("engines", "threads", "seconds")
 WINDOWS = 256  # that are predicted in turn
+
+COMMAND = COMMANDS["latency"]
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,7 @@ class Timing:
 @command
 def main() -> None:
     """Measure a run's decoder with every engine that is there, print the table, add it to the run."""
-    asked = restore.asked(sys.argv[1:], USAGE, OWN)
+    asked = restore.asked(sys.argv[1:], COMMAND.usage, COMMAND.own)
     from neuroexp.store.finished_run import add  # noqa: PLC0415 - a second to import
     from neuroexp.store.tracking import StoreError  # noqa: PLC0415 - as above
 
@@ -164,7 +161,3 @@ def show(spec: Spec, rows: Sequence[Latency]) -> None:
 
 def _counts() -> str:
     return ",".join(str(count) for count in sorted({1, engines.cores()}))
-
-
-if __name__ == "__main__":
-    main()

@@ -59,8 +59,6 @@ class Estimate:
 @command
 def main() -> None:
     """Print how many jobs a sweep has, how many are finished, and what the rest will take in time, memory and disk."""
-    if {"-h", "--help"} & set(sys.argv[1:]):
-        sys.exit(f"{__doc__}\n\nFor what can be typed after it: python -m neuroexp --help")
     words, origin = typed(sys.argv[1:])
     launch.begin()
     quiet()
@@ -288,7 +286,3 @@ def _table(out: Any, kinds: dict[tuple[str, ...], list[Job]], estimates: dict[tu
     out.print(
         "(hydra/launcher=joblib) take longer each. From a few steps they are upper bounds: early stopping ends sooner."
     )
-
-
-if __name__ == "__main__":
-    main()

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from neuroexp.commands import COMMANDS
 from neuroexp.deploy import restore
 from neuroexp.machine import places
 from neuroexp.machine.command import command
@@ -19,15 +20,16 @@ from neuroexp.store.job import Job
 from neuroexp.sweep.attempt import run
 from neuroexp.terminal import screen
 
-USAGE = "neuroexp repeat RUN_ID [tracking.uri=URI] [recording.path=FILE] [trusted=[MODULE]]"
 COMPARED = ("test/", "spread/", "control/")
 TOLERANCE = 0.02  # between machines, where sums are taken in another order and a training drifts apart
+
+COMMAND = COMMANDS["repeat"]
 
 
 @command
 def main() -> None:
     """Train a recorded run again from its configuration, compare the scores; exit with 1 when they differ."""
-    asked = restore.asked(sys.argv[1:], USAGE, free=True)
+    asked = restore.asked(sys.argv[1:], COMMAND.usage, free=True)
     from neuroexp.store.tracking import StoreError  # noqa: PLC0415 - a second to import
 
     recorded = asked.found
@@ -110,7 +112,3 @@ def report(name: str, recorded: Mapping[str, float], scores: Mapping[str, float]
 def _of_one(key: str, recorded: Mapping[str, float], scores: Mapping[str, float]) -> bool:
     """Return whether this is the standard deviation over a single unit: none now, 0 in earlier versions."""
     return key.startswith("spread/") and recorded[key] == 0 and math.isnan(scores.get(key, math.nan))
-
-
-if __name__ == "__main__":
-    main()

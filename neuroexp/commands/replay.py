@@ -7,7 +7,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from neuroexp.commands import export
+from neuroexp.commands import COMMANDS, export
 from neuroexp.deploy import engines, restore
 from neuroexp.deploy.decoder import Spec
 from neuroexp.deploy.engines import Predict
@@ -18,18 +18,15 @@ from neuroexp.replay.play import Options, folder, options, replay
 from neuroexp.replay.source import Source
 from neuroexp.terminal import screen
 
-USAGE = (
-    "neuroexp replay run_id=RUN_ID|decoder=FILE [recording=NAME] [recording.path=FILE] [chunk=SAMPLES] "
-    "[speed=1|max] [engine=eager] [threads=1] [threshold=0.5] [input=lsl:STREAM] [channels=1-64] [output=lsl:STREAM] "
-    "[seconds=10] [tracking.uri=URI]"
-)
-OWN = ("chunk", "speed", "engine", "threads", "threshold", "input", "channels", "output", "seconds")
+COMMAND = COMMANDS["replay"]
 
 
 @command
 def main() -> None:
     """Replay a recording through a run or an exported decoder; print, draw and write what was found and how late it was."""
     words = sys.argv[1:]
+    if words and "=" not in words[0] and Path(words[0]).is_file():
+        words[0] = f"decoder={words[0]}"
     changes = [word for word in words if word.startswith(("recording=", "recording."))]
     others = [word for word in words if word not in changes]
     try:
@@ -54,7 +51,7 @@ class _Play:
 
 def _run(words: list[str], changes: list[str], place: Path) -> _Play:
     """Return what replays a run of MLflow, on its own recording or another."""
-    asked, recording = sources.chosen(restore.asked(words, USAGE, OWN), changes)
+    asked, recording = sources.chosen(restore.asked(words, COMMAND.usage, COMMAND.own), changes)
     from neuroexp.store.tracking import StoreError  # noqa: PLC0415 - a second to import, which an exported decoder does not need
 
     try:
@@ -71,16 +68,12 @@ def _run(words: list[str], changes: list[str], place: Path) -> _Play:
 def _exported(words: list[str], changes: list[str]) -> _Play:
     """Return what replays an exported decoder, which needs neither its run nor its training data."""
     pairs = dict(word.partition("=")[::2] for word in words)
-    unknown = [name for name in pairs if name not in ("decoder", *OWN)]
+    unknown = [name for name in pairs if name not in ("decoder", *COMMAND.own)]
     if unknown:
-        raise ValueError(f"{unknown[0]} says nothing to an exported decoder\n{USAGE}")
+        raise ValueError(f"{unknown[0]} says nothing to an exported decoder\n{COMMAND.usage}")
     path, engine = Path(pairs.pop("decoder")), pairs.pop("engine", None)
     spec = engines.read(path)
     chosen = options(pairs | {"engine": f"{path.name} {engine or ''}".strip()}, spec)
     predict = engines.of_file(path, engine, chosen.threads)
     source = None if chosen.input else sources.source(spec, sources.named(changes))
     return _Play(spec, source, chosen, predict)
-
-
-if __name__ == "__main__":
-    main()

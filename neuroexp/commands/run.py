@@ -1,4 +1,4 @@
-"""The command line: configurations in, jobs done, a table of their scores out."""
+"""`neuroexp` without a command: configurations in, jobs done, a table of their scores out."""
 
 from __future__ import annotations
 
@@ -16,16 +16,12 @@ from neuroexp.machine import places
 from neuroexp.machine.command import command
 from neuroexp.settings import flags, loader, mistakes, trust
 from neuroexp.sweep import dispatch, launch, progress, rays, summary
-from neuroexp.terminal import usage
 from neuroexp.terminal.shown import lines
 
 
 @command
 def main() -> None:
     """Run a job or a sweep; exit with 1 when a job failed or was killed, with 130 after Ctrl-C and 143 after SIGTERM."""
-    if {"-h", "--help"} & set(sys.argv[1:]):
-        print(usage.text())
-        return
     sys.argv[1:] = flags.ordered(sys.argv[1:])
     launch.begin()
     trust.begin(sys.argv[1:])
@@ -87,8 +83,4 @@ def _launched() -> int:
 @hydra.main(version_base="1.3", config_path="pkg://neuroexp.conf", config_name="config")
 def job(cfg: DictConfig) -> float | None:
     """Train and test once, unless the cell is finished; a failure is reported, never raised."""
-    return dispatch.do(cfg)  # launchers send this function by value, and what it needs by name
-
-
-if __name__ == "__main__":
-    main()
+    return dispatch.do(cfg)  # launchers send this function by name

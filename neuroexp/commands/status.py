@@ -18,9 +18,6 @@ from neuroexp.terminal.shown import plain
 @command
 def main() -> None:
     """Print what a launch has done, what it does, and what failed."""
-    if {"-h", "--help"} & set(sys.argv[1:]):
-        print(__doc__)
-        return
     chosen = Path(sys.argv[1]) if len(sys.argv) > 1 else launch.latest(Path("outputs"))
     if chosen is None or not (chosen / launch.LAUNCH).exists():
         where = chosen or "./outputs"
@@ -62,7 +59,3 @@ def _jobs(
         out.print(f"{len(rows)} of {jobs} jobs: " + progress.line(jobs, rows, now if alive else []))
         if not alive and len(rows) < jobs:
             out.print("The launch has ended: type the same command again to do the rest.")
-
-
-if __name__ == "__main__":
-    main()

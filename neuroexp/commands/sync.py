@@ -21,9 +21,6 @@ from neuroexp.terminal.shown import plain
 @command
 def main() -> None:
     """Deliver the records that wait in a ledger, by default ./outputs/cells; exit with 1 when a store is still away."""
-    if {"-h", "--help"} & set(sys.argv[1:]):
-        print(__doc__)
-        return
     ledger = Path(sys.argv[1] if len(sys.argv) > 1 else "outputs/cells")
     if len(sys.argv) > 2 or not ledger.is_dir():
         sys.exit(f"{ledger} is no folder of finished cells: neuroexp sync [FOLDER], by default ./outputs/cells")
@@ -94,7 +91,3 @@ def _artifacts(cell: Cell, record: Record) -> str:
     outputs = cell.ledger.resolve().parent
     named = Path(record["store"]["artifacts"]).absolute()
     return str(named if outputs in named.resolve().parents else outputs / "artifacts")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,11 +1,9 @@
-"""Download a Dataverse dataset by its DOI: `neuroexp fetch doi:10.5683/SP3/JRZDDR [FOLDER]`."""
+"""The files of a Dataverse dataset, found by its DOI and downloaded until they are whole."""
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
-import os
 import re
 import shutil
 import sys
@@ -21,8 +19,6 @@ from urllib.parse import quote, urlsplit
 import requests
 from tqdm import tqdm
 
-from neuroexp.machine import places
-from neuroexp.machine.command import command
 from neuroexp.machine.web import connection, get, pieces
 from neuroexp.terminal.shown import plain
 
@@ -210,50 +206,27 @@ def _whole(entry: Entry, path: Path) -> bool:
     return digest.hexdigest() == entry.checksum
 
 
-def _run(given: argparse.Namespace, session: requests.Session, resolver: str) -> None:
-    dataset = look_up(given.doi, session, resolver)
-    chosen = [entry for entry in dataset.entries if fnmatchcase(entry.path, given.only)]
+def is_doi(word: str) -> bool:
+    """Return whether a word means a DOI, right or wrong, and not a folder."""
+    return re.match(r"doi:|https?:|10\.\d", word, re.IGNORECASE) is not None
+
+
+def bring(doi: str, folder: Path, only: str, listed: bool, session: requests.Session, resolver: str) -> None:
+    """Download the files of a dataset whose paths fit `only`, or list them; print what was done and whom to cite."""
+    dataset = look_up(doi, session, resolver)
+    chosen = [entry for entry in dataset.entries if fnmatchcase(entry.path, only)]
     if not chosen:
         some = ", ".join(plain(entry.path) for entry in dataset.entries[:5]) or "none"
-        raise ValueError(f"--only {given.only!r} matches none of {len(dataset.entries)} files (some are: {some})")
-    if given.list:
+        raise ValueError(f"--only {only!r} matches none of {len(dataset.entries)} files (some are: {some})")
+    if listed:
         for entry in chosen:
             print(f"{entry.n_bytes:>14,} {plain(entry.path, 1000)}{' (restricted)' if entry.restricted else ''}")
         return
     open_to_all = [entry for entry in chosen if not entry.restricted]
-    brought = fetch(dataset, open_to_all, given.folder, session)
+    brought = fetch(dataset, open_to_all, folder, session)
     n_bytes = sum(entry.n_bytes for entry in open_to_all)
-    print(f"{len(open_to_all)} files, {n_bytes:,} bytes, in {given.folder} ({brought} downloaded now)")
+    print(f"{len(open_to_all)} files, {n_bytes:,} bytes, in {folder} ({brought} downloaded now)")
     if dataset.citation:
         print(f"Please cite: {plain(dataset.citation, 2000)}")
     if kept := [entry.path for entry in chosen if entry.restricted]:
         raise RuntimeError(f"{plain(kept[0])} ({len(kept)} in all) is restricted: ask for access at {dataset.server}")
-
-
-@command
-def main(words: Sequence[str] | None = None, resolver: str = "https://doi.org") -> None:
-    """Download into the folder given, else into NEUROEXP_DATA, else into ./data."""
-    parser = argparse.ArgumentParser(prog="neuroexp fetch", description=__doc__)
-    parser.add_argument("doi")
-    parser.add_argument("folder", nargs="?", type=Path, default=Path(os.environ.get("NEUROEXP_DATA", "data")))
-    parser.add_argument("--only", metavar="PATTERN", default="*", help="files to bring, such as 'Rat4/*'")
-    parser.add_argument("--list", action="store_true", help="show the files and bring none")
-    given = parser.parse_args(words)
-    try:
-        with requests.Session() as session:
-            _run(given, session, resolver)
-    except KeyboardInterrupt:
-        sys.exit(f"dataverse: stopped; {AGAIN}")
-    except (RuntimeError, ValueError) as error:
-        sys.exit(f"dataverse: {error}")
-    except OSError as error:
-        where = (
-            places.full(given.folder)
-            if error.errno in places.FULL
-            else f"{error.filename or given.folder}: {error.strerror}"
-        )
-        sys.exit(f"dataverse: {where.partition(': ' + places.GOES_ON)[0]}; {AGAIN}")
-
-
-if __name__ == "__main__":
-    main()

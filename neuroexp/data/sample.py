@@ -1,20 +1,15 @@
-"""Bring the sample HD-sEMG recording of the openhdemg project: `neuroexp fetch [FOLDER]`."""
+"""The sample HD-sEMG recording of the openhdemg project."""
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import hashlib
-import os
 import subprocess
 import sys
 import tempfile
 import zipfile
 import zlib
 from pathlib import Path
-
-from neuroexp.machine import places
-from neuroexp.machine.command import command
 
 PACKAGE = "openhdemg==0.1.2"
 MEMBER = "openhdemg/library/decomposed_test_files/otb_testfile.mat"
@@ -84,21 +79,3 @@ def _member(wheel: Path) -> bytes:
 
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-@command
-def main() -> None:
-    """Fetch into the folder given, else into NEUROEXP_DATA, else into ./data."""
-    parser = argparse.ArgumentParser(prog="neuroexp fetch", description=__doc__)
-    parser.add_argument("folder", nargs="?", type=Path, default=Path(os.environ.get("NEUROEXP_DATA", "data")))
-    try:
-        path = fetch(parser.parse_args().folder)
-    except OSError as error:
-        sys.exit(f"fetch: {places.trouble(error)}")
-    except (RuntimeError, ValueError) as error:
-        sys.exit(f"fetch: {error}")
-    print(f"{path}\n{ATTRIBUTION}")
-
-
-if __name__ == "__main__":
-    main()

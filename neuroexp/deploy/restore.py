@@ -57,9 +57,6 @@ def asked(words: Sequence[str], usage: str, own: Sequence[str] = (), free: bool 
     """Return the run that a command line names, see `ask`; what stands in its way ends the process with one sentence."""
     from neuroexp.store.tracking import StoreError  # noqa: PLC0415 - a second to import
 
-    if {"-h", "--help"} & set(words):
-        print(usage)
-        sys.exit(0)
     try:
         return ask(words, usage, own, free)
     except (StoreError, ValueError) as error:

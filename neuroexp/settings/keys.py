@@ -10,12 +10,12 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neuroexp import __version__
-from neuroexp.settings import sources
+from neuroexp.settings import renamed, sources
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+GENERATION = "0.1.0"  # raised when the scores of an unchanged configuration change; a release alone retrains nothing
 # What a key leaves out: where things lie, what is reported, on which device it runs.
 LOGISTICS = {
     "cache", "data", "output", "tracking", "report", "experiment",
@@ -35,10 +35,10 @@ def configuration_key(config: Mapping[str, Any]) -> str:
     Equal keys mean equal scores are expected; moving a recording, the outputs or the device does not change the key, a
     changed recording does, and so does a changed network.
     """
-    content = _with_digests(science(config))
+    content = renamed.original(_with_digests(science(config)))
     if behind := sources.digests(science(config)):
         content |= {"sources": behind}
-    return hashlib.sha256(json.dumps([__version__, content], sort_keys=True).encode()).hexdigest()[:20]
+    return hashlib.sha256(json.dumps([GENERATION, content], sort_keys=True).encode()).hexdigest()[:20]
 
 
 def condition_key(config: Mapping[str, Any]) -> str:

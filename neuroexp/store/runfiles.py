@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from neuroexp.machine import files
+from neuroexp.settings import renamed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -69,6 +70,7 @@ def configuration(content: str, name: str) -> dict[str, Any]:
         raise ValueError(damaged(name, "config.yaml", "it is no YAML")) from None
     if not isinstance(found, dict):
         raise ValueError(damaged(name, "config.yaml", "it holds no settings"))
+    found = renamed.current(found)
     for key in (*SETTINGS, *GROUPS):
         if key not in found:
             raise ValueError(damaged(name, "config.yaml", f"it lacks {key}"))
