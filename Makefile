@@ -24,13 +24,13 @@ paper: .venv/runs
 	-$(RUN) -m neuroexp experiment=mobilescapenet/ablation model=mobilescapenet/E0,mobilescapenet/E1,mobilescapenet/E2,mobilescapenet/E3,mobilescapenet/E4 recording.rat=6 $(FAST)
 	-$(RUN) -m neuroexp experiment=mobilescapenet/control recording.rat=6 $(FAST)
 	-$(RUN) -m neuroexp experiment=protocol/split window=20,140 step=10 fold=0 $(SHORT)
-	-$(RUN) -m neuroexp.data.sample
+	-$(RUN) -m neuroexp fetch
 	-$(RUN) -m neuroexp experiment=protocol/split_real window=20 step=10 fold=0 label=window dataset.align=true trainer.max_epochs=60 optimizer.lr=1e-3
 	-$(RUN) -m neuroexp experiment=protocol/label dataset.align=false window=20,140 fold=0 $(SHORT)
 	-$(RUN) -m neuroexp experiment=protocol/label label=step dataset.align=true window=20,140 fold=0 $(SHORT)
 	-$(RUN) -m neuroexp experiment=protocol/intensity recording.subject=1 recording.train_mvc=10,50 recording.test_mvc=10,50 $(SHORT)
 	-$(RUN) -m neuroexp experiment=protocol/rats recording.test=[6] $(FAST)
-	$(RUN) -m experiments
+	$(RUN) -m neuroexp report
 
 # A test of real processes can run out of time beside others on a busy machine: what fails is run once more, alone.
 test: check

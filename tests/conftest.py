@@ -19,7 +19,7 @@ from forked import READY, WARNINGS, Forks, Running
 from hypothesis import settings
 
 from neuroexp.data.recording import Recording
-from neuroexp.data.sample import fetch
+from neuroexp.downloads.sample import fetch
 from neuroexp.matlab import parser
 from neuroexp.recordings import hdsemg_simulated
 
@@ -120,15 +120,15 @@ def afresh(tmp_path: Path) -> Callable[..., Outcome]:
 
 @pytest.fixture
 def typed(forks: Forks) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run `python -m neuroexp.COMMAND ...` in a folder, in a forked process; stdout and stderr come apart."""
+    """Run `neuroexp COMMAND ...` in a folder, in a forked process; stdout and stderr come apart."""
 
-    def run(folder: Path, module: str, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return forks.run(folder, module, words, environment, apart=True)[0]
+    def run(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return forks.run(folder, LAUNCH, words, environment, apart=True)[0]
 
     return run
 
 
-LAUNCH = "neuroexp.commands.run"
+LAUNCH = "neuroexp.__main__"
 Said = tuple[int, str, float]  # exit code, output, seconds
 
 

@@ -36,7 +36,8 @@ IMPORTED = (  # what a job imports sooner or later, and the commands
     "neuroexp.commands.plan", "neuroexp.commands.cost", "neuroexp.tasks.plots", "neuroexp.store.open_run",
     "neuroexp.datasets.hdsemg", "neuroexp.datasets.eng", "neuroexp.tasks.decomposition",
     "neuroexp.tasks.classification", "neuroexp.recordings.hdsemg_simulated", "neuroexp.recordings.eng_simulated",
-    "experiments.__main__", "mlflow.store.tracking.sqlalchemy_store", "rich.progress", "torchmetrics",
+    "neuroexp.commands.export", "neuroexp.commands.latency", "neuroexp.experiments.page",
+    "mlflow.store.tracking.sqlalchemy_store", "rich.progress", "torchmetrics",
 )  # fmt: skip
 
 

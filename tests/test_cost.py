@@ -262,13 +262,13 @@ def test_a_sweep_is_marked_and_marked_again_when_the_budget_changes(neuroexp):
 
 def test_the_published_counts_are_printed_without_a_recording(typed, tmp_path):
     words = ("dataset=eng", "model=mobilescapenet,lstm", "channels=56", "outputs=3", "budget.memory_kb=100")
-    done = typed(tmp_path, "neuroexp.commands.cost", *words)
+    done = typed(tmp_path, "cost", *words)
     assert done.returncode == 0, done.stderr
     for text in (
         "67,843", "82,798,211", "81,857,411", "40,146,560", "41,089,664", "271.4 KB", "2,867.2 KB",
         "no count for LSTM layers", "unknown",
         "over: memory 792 of 100 KB (int8)", "within", "which leaves out max_pool2d x4", "Estimated energy",
-        "Energy is an estimate", "torch's counter (fvcore knows no recurrent layers)", "neuroexp.commands.cost --devices",
+        "Energy is an estimate", "torch's counter (fvcore knows no recurrent layers)", "neuroexp cost --devices",
         "how often they come only a recording says", "56 channels and 3 outputs as typed",
     ):  # fmt: skip
         assert text in done.stdout, text

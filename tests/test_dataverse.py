@@ -20,7 +20,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neuroexp.data.dataverse import main
+from neuroexp.commands.fetch import main
 from neuroexp.machine.web import PIECE
 
 DOI = "doi:10.5072/FK2/RATS"
@@ -348,7 +348,7 @@ def test_no_more_is_taken_than_was_declared(path, dataverse, tmp_path):
 
 @pytest.mark.parametrize("squeezes", [False, True])
 def test_list_that_is_too_long_is_not_taken(squeezes, dataverse, tmp_path, monkeypatch):
-    monkeypatch.setattr("neuroexp.data.dataverse.LISTING", 5_000_000)
+    monkeypatch.setattr("neuroexp.downloads.dataverse.LISTING", 5_000_000)
     dataverse.squeezes = squeezes
     dataverse.listing = (200, " " * 50_000_000)
     fails(dataverse, tmp_path, r"lists more than 5 MB of files for doi:10\.5072/FK2/RATS, which is none")
@@ -426,7 +426,7 @@ def test_what_a_server_says_commands_no_terminal(dataverse, tmp_path, capsys):
     fails(dataverse, tmp_path, r"\(no\\x1b\[31m such\)")
 
 
-PROGRAM = "import sys; from neuroexp.data.dataverse import main; main(sys.argv[2:], resolver=sys.argv[1])"
+PROGRAM = "import sys; from neuroexp.commands.fetch import main; main(sys.argv[2:], resolver=sys.argv[1])"
 
 
 @pytest.mark.process
@@ -563,6 +563,6 @@ def test_disk_that_refuses_is_one_sentence_and_the_same_command_goes_on(datavers
 @pytest.mark.process
 def test_command_names_its_options():
     done = subprocess.run(
-        [sys.executable, "-m", "neuroexp.data.dataverse", "--help"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "neuroexp.downloads.dataverse", "--help"], capture_output=True, text=True, check=True
     )
     assert all(word in done.stdout for word in ("--only", "--list", "[folder]"))

@@ -83,8 +83,8 @@ def test_outputs_that_cannot_be_written_are_told_before_anything_starts(commands
         sweeps = commands([(tmp_path / name, LAUNCH, ["-m", *SHORT]) for name in ("dangling", "text", "full")])
         reading = commands(
             [
-                (tmp_path / "rostore", "neuroexp.commands.repeat", ["abc"]),
-                (tmp_path / "text", "neuroexp.commands.latency", ["abc"]),
+                (tmp_path / "rostore", LAUNCH, ["repeat", "abc"]),
+                (tmp_path / "text", LAUNCH, ["latency", "abc"]),
             ]
         )
     finally:
@@ -153,12 +153,12 @@ OPTIONS = [
     (LAUNCH, ["trainer.devices=2"], "trainer.devices=2: a job trains on one device"),
     (LAUNCH, ["trainer.devices=[0,1]"], "trainer.devices=[0, 1]: a job trains on one device"),
     (LAUNCH, ["+trainer.num_nodes=2"], "trainer.num_nodes=2: a job trains on one device"),
-    ("neuroexp.commands.plan", ["window=20", "--config-dir", "nowhere"], "--config-dir=nowhere is no folder"),
-    ("neuroexp.commands.plan", ["window=20", "--config-name", "nothing", "-m"], "--config-name=nothing: no folder"),
-    ("neuroexp.commands.plan", ["window=20", "--cfg", "job"], "--cfg is an option of python -m neuroexp alone"),
-    ("neuroexp.commands.plan", ["trainer.devices=2"], "trainer.devices=2: a job trains on one device"),
-    ("neuroexp.commands.cost", ["window=20", "--info"], "--info is an option of python -m neuroexp alone"),
-    ("neuroexp.commands.cost", ["window=20", "-cd"], "expected one argument"),
+    (LAUNCH, ["plan", "window=20", "--config-dir", "nowhere"], "--config-dir=nowhere is no folder"),
+    (LAUNCH, ["plan", "window=20", "--config-name", "nothing", "-m"], "--config-name=nothing: no folder"),
+    (LAUNCH, ["plan", "window=20", "--cfg", "job"], "--cfg is an option of python -m neuroexp alone"),
+    (LAUNCH, ["plan", "trainer.devices=2"], "trainer.devices=2: a job trains on one device"),
+    (LAUNCH, ["cost", "window=20", "--info"], "--info is an option of python -m neuroexp alone"),
+    (LAUNCH, ["cost", "window=20", "-cd"], "expected one argument"),
 ]
 
 
@@ -174,8 +174,8 @@ def test_options_behind_settings_work_or_are_one_sentence(commands, tmp_path):
         ),
         (
             tmp_path,
-            "neuroexp.commands.cost",
-            ["channels=8", "-cd", "my, own [x]", "outputs=2", "--config-name", "mine"],
+            LAUNCH,
+            ["cost", "channels=8", "-cd", "my, own [x]", "outputs=2", "--config-name", "mine"],
         ),
     ]
     found = commands([*works, *((tmp_path, module, words) for module, words, _ in OPTIONS)])

@@ -12,10 +12,10 @@ from conftest import LAUNCH, ROOT
 from forked import WARNINGS
 
 from experiments import comparison, pictures, published, statistics
-from experiments.__main__ import artefacts
 from experiments.artefact import Artefact, number, readable
 from experiments.cells import Cells, DifferError, per_recording, settings
 from experiments.mobilescapenet.snr_f1 import _correlation, _spearman
+from experiments.page import artefacts
 from experiments.sweeps import values
 
 
@@ -328,9 +328,9 @@ def swept(tmp_path_factory, forks) -> Path:
     return folder
 
 
-def python(folder: Path, module: str, *words: str) -> subprocess.CompletedProcess[str]:
+def python(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", module, *words],
+        [sys.executable, "-m", *words],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default"},
         stdout=subprocess.PIPE,
@@ -342,7 +342,7 @@ def python(folder: Path, module: str, *words: str) -> subprocess.CompletedProces
 
 
 def test_one_artefact_says_what_it_was_made_of_and_what_is_missing(swept):
-    done = python(swept, "experiments.mldrsnet.window_step", "recording.units=4")
+    done = python(swept, "neuroexp", "report", "mldrsnet/window_step", "recording.units=4")
     assert done.returncode == 0, done.stdout
     assert "Warning" not in done.stdout
     text = " ".join(done.stdout.split())
@@ -362,7 +362,7 @@ def test_one_artefact_says_what_it_was_made_of_and_what_is_missing(swept):
 
 
 def test_runs_of_another_length_are_refused_until_one_is_chosen(swept, commands):
-    [(code, out, _)] = commands([(swept, "experiments.mldrsnet.window_step", [])])
+    [(code, out, _)] = commands([(swept, LAUNCH, ["report", "mldrsnet/window_step"])])
     assert code == 1
     assert out == (
         "the runs differ in recording.units (3, 4), and would be averaged: choose, for instance with recording.units=3\n"
@@ -378,14 +378,14 @@ def test_runs_of_another_length_are_refused_until_one_is_chosen(swept, commands)
     ],
 )
 def test_mistakes_get_one_sentence(swept, commands, words, sentence):
-    [(code, out, _)] = commands([(swept, "experiments.mldrsnet.window_step", words)])
+    [(code, out, _)] = commands([(swept, LAUNCH, ["report", "mldrsnet/window_step", *words])])
     assert code == 1
     assert out.startswith(sentence)
     assert out.count("\n") == 1
 
 
 def test_the_best_decoder_within_a_budget_over_whatever_was_trained(swept, commands):
-    done = python(swept, "experiments.budget.pareto", "recording.units=4", "budget.energy_uj=600")
+    done = python(swept, "neuroexp", "report", "budget/pareto", "recording.units=4", "budget.energy_uj=600")
     assert done.returncode == 0, done.stdout
     assert "Warning" not in done.stdout
     text = " ".join(done.stdout.split())
@@ -395,7 +395,7 @@ def test_the_best_decoder_within_a_budget_over_whatever_was_trained(swept, comma
     table = pd.read_csv(swept / "outputs" / "paper" / "budget" / "pareto" / "pareto_hdsemg.csv")
     verdicts = {"mldcnn": "within", "mtdcnn": "over: energy, stm32u575 too slow"}
     assert dict(zip(table["model"], table["budget"], strict=True)) == verdicts
-    [(_, both, _)] = commands([(swept, "experiments.budget.pareto", ["recording.rat=6"])])
+    [(_, both, _)] = commands([(swept, LAUNCH, ["report", "budget/pareto", "recording.rat=6"])])
     assert "HD-sEMG: no run" in both
     assert "ENG: no budget is set" in both
 

@@ -231,7 +231,7 @@ def test_the_timing_of_the_papers_own_cell():
 def test_a_run_is_exported_measured_and_loaded_by_mlflow(neuroexp, typed, tmp_path, monkeypatch):
     done = neuroexp("window=20", "step=50", *SMALL, "trainer.max_epochs=3")
     run_id = done.results()[0]["run_id"]
-    exported = typed(tmp_path, "neuroexp.commands.export", run_id, "to=implant")
+    exported = typed(tmp_path, "export", run_id, "to=implant")
     assert exported.returncode == 0, exported.stderr
     assert exported.stderr == ""
     assert "simulated recording" in exported.stdout
@@ -241,9 +241,7 @@ def test_a_run_is_exported_measured_and_loaded_by_mlflow(neuroexp, typed, tmp_pa
     assert rows["onnx"]["agree"] == 1
     assert onnx_file.read(tmp_path / "implant" / "decoder_int8.onnx").run_id == run_id
 
-    measured = typed(
-        tmp_path, "neuroexp.commands.latency", f"run_id={run_id}", "engines=eager,int8", "threads=1", "seconds=1"
-    )
+    measured = typed(tmp_path, "latency", f"run_id={run_id}", "engines=eager,int8", "threads=1", "seconds=1")
     assert measured.returncode == 0, measured.stderr
     assert "60% of the samples lie between windows" in measured.stdout
     opened = store(tmp_path)
@@ -252,7 +250,7 @@ def test_a_run_is_exported_measured_and_loaded_by_mlflow(neuroexp, typed, tmp_pa
     assert metrics["export/int8_size_kb"] < metrics["export/onnx_size_kb"]
 
     alone = [
-        "neuroexp.commands.replay",
+        "replay",
         "decoder=implant/decoder_int8.onnx",
     ]  # on a machine that has nothing but the file
     recording = ["recording=hdsemg_simulated", "recording.duration_s=12", "recording.units=4"]
@@ -272,7 +270,7 @@ def test_a_run_is_exported_measured_and_loaded_by_mlflow(neuroexp, typed, tmp_pa
     )
     assert model.metadata.signature.inputs.input_names() == ["windows"]
 
-    program = ["neuroexp.commands.replay", "decoder=implant/decoder_int8.pte"]
+    program = ["replay", "decoder=implant/decoder_int8.pte"]
     played = typed(tmp_path, *program, *recording)
     assert (played.returncode, played.stderr) == (0, "")
     assert "engine decoder_int8.pte, 1 thread" in played.stdout

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neuroexp.data import sample
+from neuroexp.downloads import sample
 
 NAME = "openhdemg-0.1.2"
 
@@ -50,7 +50,7 @@ def test_no_more_is_unpacked_than_the_recording_can_have(tmp_path, monkeypatch):
 def test_a_folder_that_cannot_be_is_one_sentence(tmp_path):
     (tmp_path / "data").touch()
     done = subprocess.run(
-        [sys.executable, "-m", "neuroexp.data.sample", "data"],
+        [sys.executable, "-m", "neuroexp", "fetch", "data"],
         cwd=tmp_path,
         capture_output=True,
         text=True,

@@ -128,10 +128,10 @@ def test_after_a_move_every_command_finds_the_run_and_what_waits_is_sent(command
     old.rename(new)
     done = commands(
         [
-            (new, "neuroexp.commands.export", [run_id, "forms=onnx"]),
-            (new, "neuroexp.commands.latency", [run_id, "engines=eager", "threads=1", "seconds=1"]),
-            (new, "neuroexp.commands.replay", [f"run_id={run_id}", "seconds=3"]),
-            (new, "neuroexp.commands.repeat", [run_id]),
+            (new, LAUNCH, ["export", run_id, "forms=onnx"]),
+            (new, LAUNCH, ["latency", run_id, "engines=eager", "threads=1", "seconds=1"]),
+            (new, LAUNCH, ["replay", f"run_id={run_id}", "seconds=3"]),
+            (new, LAUNCH, ["repeat", run_id]),
         ]
     )
     for code, out, _ in done:
@@ -148,7 +148,7 @@ def test_after_a_move_every_command_finds_the_run_and_what_waits_is_sent(command
     for path in new.glob("outputs/mlflow.db*"):  # as if it had been away from the beginning
         path.unlink()
     new.rename(last)
-    sent, again = commands([(last, "neuroexp.commands.sync", []), (last, LAUNCH, words)])
+    sent, again = commands([(last, LAUNCH, ["sync"]), (last, LAUNCH, words)])
     assert sent[0] == 0, sent
     assert "1 finished runs wait" in sent[1]
     assert again[0] == 0, again

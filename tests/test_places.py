@@ -47,14 +47,14 @@ def test_an_odd_folder_is_a_folder_like_any_other(afresh, commands, tmp_path):
     found = commands(
         [
             (folder, LAUNCH, words),
-            (folder, "neuroexp.commands.status", []),
-            (folder, "neuroexp.commands.sync", []),
-            (folder, "neuroexp.commands.plan", [*words, "-m"]),
-            (folder, "neuroexp.commands.cost", ["window=20", "channels=64", "outputs=4", "-cd=mine", "model=own"]),
-            (folder, "neuroexp.commands.repeat", [run_id[:8]]),
-            (folder, "neuroexp.commands.latency", [run_id, "engines=eager", "seconds=1", "threads=1"]),
-            (folder, "neuroexp.commands.replay", [f"run_id={run_id}", "seconds=1"]),
-            (folder, "experiments.__main__", []),
+            (folder, LAUNCH, ["status"]),
+            (folder, LAUNCH, ["sync"]),
+            (folder, LAUNCH, ["plan", *words, "-m"]),
+            (folder, LAUNCH, ["cost", "window=20", "channels=64", "outputs=4", "-cd=mine", "model=own"]),
+            (folder, LAUNCH, ["repeat", run_id[:8]]),
+            (folder, LAUNCH, ["latency", run_id, "engines=eager", "seconds=1", "threads=1"]),
+            (folder, LAUNCH, ["replay", f"run_id={run_id}", "seconds=1"]),
+            (folder, LAUNCH, ["report"]),
         ]
     )
     for (code, out, _), says in zip(
@@ -96,16 +96,16 @@ def test_a_folder_in_which_nothing_can_be_kept_is_refused_by_every_command(comma
     long = deep(tmp_path, 8)
     long.mkdir(parents=True)
     wanted = [(tmp_path / name, LAUNCH, SHORT) for name in names]
-    others = ["status", "sync", "plan", "cost", "repeat", "export", "latency", "replay.__main__", "dataverse", "fetch"]
-    wanted += [(tmp_path / "a::b", f"neuroexp.{name}", ["x=1"]) for name in others]
-    wanted += [(tmp_path / "a::b", "experiments.__main__", [])]
+    others = ["status", "sync", "plan", "cost", "repeat", "export", "latency", "replay", "fetch"]
+    wanted += [(tmp_path / "a::b", LAUNCH, [name, "x=1"]) for name in others]
+    wanted += [(tmp_path / "a::b", LAUNCH, ["report"])]
     wanted += [
         (long, LAUNCH, SHORT),
-        (long, "neuroexp.commands.status", []),
-        (long, "neuroexp.commands.repeat", ["abc"]),
+        (long, LAUNCH, ["status"]),
+        (long, LAUNCH, ["repeat", "abc"]),
     ]
     found = commands(wanted)
-    for said, says in zip(found, [*names.values(), *["holds ::"] * 11], strict=False):
+    for said, says in zip(found, [*names.values(), *["holds ::"] * 10], strict=False):
         refused(said, says)
         assert "\x1b" not in said[1]
     refused(found[-3], "too long a path for SQLite", "tracking.uri=")
@@ -115,9 +115,9 @@ def test_a_folder_in_which_nothing_can_be_kept_is_refused_by_every_command(comma
 
 def test_a_folder_that_was_removed(tmp_path):
     gone = tmp_path / "gone"
-    for module in ("neuroexp", "neuroexp.commands.status"):
+    for words in ("", "status"):
         gone.mkdir()
-        line = f"rmdir ../gone; exec {shlex.quote(sys.executable)} -m {module}"
+        line = f"rmdir ../gone; exec {shlex.quote(sys.executable)} -m neuroexp {words}"
         done = subprocess.run(["bash", "-c", line], cwd=gone, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout) == (1, "")
         assert done.stderr == "the folder in which this was typed is not there any more: cd to another one\n"

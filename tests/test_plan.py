@@ -59,7 +59,7 @@ def test_an_experiment_is_narrowed_by_what_is_typed(begun):
 
 def test_a_plan_before_and_after_a_part_of_the_sweep(neuroexp, typed, tmp_path):
     sweep = ("window=20", "step=40,50", "seed=0,1", *SMALL)
-    before = typed(tmp_path, "neuroexp.commands.plan", "-m", *sweep)
+    before = typed(tmp_path, "plan", "-m", *sweep)
     assert before.returncode == 0, before.stderr
     assert "4 jobs: 0 finished, 4 to do" in before.stdout
     assert before.stdout.count("a few steps, all epochs") == 2
@@ -67,7 +67,7 @@ def test_a_plan_before_and_after_a_part_of_the_sweep(neuroexp, typed, tmp_path):
     assert not (tmp_path / "outputs").exists()  # a plan leaves nothing behind
     done = neuroexp("-m", "window=20", "step=50", "seed=0", *SMALL)
     assert done.code == 0, done.out
-    after = typed(tmp_path, "neuroexp.commands.plan", "-m", *sweep)
+    after = typed(tmp_path, "plan", "-m", *sweep)
     assert "4 jobs: 1 finished, 3 to do" in after.stdout
     assert "1 finished run" in after.stdout  # what step=50 took is known by now
     assert "4 jobs: 4 finished, 0 to do" not in after.stdout
@@ -75,7 +75,7 @@ def test_a_plan_before_and_after_a_part_of_the_sweep(neuroexp, typed, tmp_path):
 
 @pytest.mark.process
 def test_ctrl_c_ends_a_command_in_a_word(tmp_path):
-    words = [sys.executable, "-m", "neuroexp.commands.plan", "-m", "seed=range(4000)", "window=20,40,60"]
+    words = [sys.executable, "-m", "neuroexp", "plan", "-m", "seed=range(4000)", "window=20,40,60"]
     process = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     time.sleep(3)  # where ever it is by then
     process.send_signal(signal.SIGINT)
@@ -102,7 +102,7 @@ def test_runs_of_other_epochs_say_nothing_of_the_time():
     ],
 )
 def test_a_mistake_gets_one_sentence(typed, tmp_path, words, says):
-    done = typed(tmp_path, "neuroexp.commands.plan", "-m", *words)
+    done = typed(tmp_path, "plan", "-m", *words)
     assert done.returncode == 1
     assert says in done.stderr
     assert "Traceback" not in done.stderr

@@ -9,8 +9,8 @@ import pytest
 import scipy.io
 from conftest import cell, write_demuse, write_otb
 
-from neuroexp.data import sample
 from neuroexp.data.recording import Recording, broken_allowed, keep, without_channels
+from neuroexp.downloads import sample
 from neuroexp.recordings import demuse, hdsemg_simulated, otb
 
 pytestmark = pytest.mark.usefixtures("one_parser")
@@ -293,7 +293,7 @@ def test_fetch_offline_says_so_in_one_sentence_and_leaves_nothing(tmp_path):
 def test_fetch_refuses_another_file_of_that_name(tmp_path):
     (tmp_path / "otb_testfile.mat").write_bytes(b"something else")
     done = subprocess.run(
-        [sys.executable, "-m", "neuroexp.data.sample", str(tmp_path)], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "neuroexp", "fetch", str(tmp_path)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
     assert "is not the sample recording" in done.stderr
@@ -303,7 +303,7 @@ def test_fetch_refuses_another_file_of_that_name(tmp_path):
 @pytest.mark.process
 def test_fetched_file_is_published_with_its_attribution(sample_recording):
     done = subprocess.run(
-        [sys.executable, "-m", "neuroexp.data.sample", str(sample_recording.parent)],
+        [sys.executable, "-m", "neuroexp", "fetch", str(sample_recording.parent)],
         capture_output=True,
         text=True,
         check=True,

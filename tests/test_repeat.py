@@ -9,11 +9,11 @@ from neuroexp.commands import repeat
 def test_a_run_gives_the_same_scores_again_and_a_changed_one_does_not(neuroexp, typed, tmp_path):
     done = neuroexp("window=20", "step=50", *SMALL, "trainer.max_epochs=3")
     [result] = done.results()
-    again = typed(tmp_path, "neuroexp.commands.repeat", result["run_id"][:8])  # as the table of a launch shows it
+    again = typed(tmp_path, "repeat", result["run_id"][:8])  # as the table of a launch shows it
     assert again.returncode == 0, again.stdout + again.stderr
     assert "The scores agree bit for bit." in again.stdout
     assert "test/f1" in again.stdout
-    other = typed(tmp_path, "neuroexp.commands.repeat", result["run_id"], "seed=1")
+    other = typed(tmp_path, "repeat", result["run_id"], "seed=1")
     assert other.returncode == 1
     assert "The scores differ by up to" in other.stdout
     opened = store(tmp_path)
@@ -25,7 +25,7 @@ def test_a_run_gives_the_same_scores_again_and_a_changed_one_does_not(neuroexp, 
         (["nope", "tracking.uri=sqlite:///gone.db"], "sqlite:///gone.db is not there"),
         ([], "neuroexp repeat RUN_ID"),
     ):
-        mistaken = typed(tmp_path, "neuroexp.commands.repeat", *words)
+        mistaken = typed(tmp_path, "repeat", *words)
         assert mistaken.returncode == 1
         assert says in mistaken.stderr
         assert "Traceback" not in mistaken.stderr

@@ -597,7 +597,7 @@ def test_a_run_is_replayed_from_file_and_from_lsl(neuroexp, typed, tmp_path, mon
 
     def command(*words):
         line = (f"run_id={result['run_id']}", *words)
-        return typed(tmp_path, "neuroexp.commands.replay", *line, PYTHONWARNINGS="error::RuntimeWarning")
+        return typed(tmp_path, "replay", *line, PYTHONWARNINGS="error::RuntimeWarning")
 
     replayed_run = command("chunk=77")
     assert replayed_run.returncode == 0, replayed_run.stderr

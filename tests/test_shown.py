@@ -81,7 +81,7 @@ def test_status_of_a_launch_whose_files_were_tampered_with(typed, tmp_path):
     launch.write(place, row("failed") | {"job": 0, "name": EVIL, "error": EVIL, "log": EVIL})
     running = {"job": 1, "name": EVIL, "log": EVIL, "began": 0, "uri": "", "artifacts": "", "experiment": EVIL}
     launch.write(place / "1", running, launch.RUNNING)
-    done = typed(tmp_path, "neuroexp.commands.status")
+    done = typed(tmp_path, "status")
     assert done.returncode == 0, done.stderr
     harmless(done.stdout + done.stderr)
     assert SAID[:20] in done.stdout
@@ -94,11 +94,11 @@ def test_names_and_sentences_out_of_what_was_typed(commands, tmp_path):
             (tmp_path, LAUNCH, ["recording=otb", path, *SMALL[2:]]),
             (tmp_path, LAUNCH, ["model=\x1b[31m"]),
             (tmp_path, LAUNCH, ["win\x1b[31mdow=2"]),
-            (tmp_path, "neuroexp.commands.plan", ["recording=otb", path]),
-            (tmp_path, "neuroexp.commands.repeat", ["\x1b[31m"]),
-            (tmp_path, "neuroexp.commands.sync", ["\x1b[31m"]),
-            (tmp_path, "neuroexp.commands.status", ["\x1b[31m"]),
-            (tmp_path, "experiments.__main__", ["tracking.uri=sqlite:///\x1b[31m.db"]),
+            (tmp_path, LAUNCH, ["plan", "recording=otb", path]),
+            (tmp_path, LAUNCH, ["repeat", "\x1b[31m"]),
+            (tmp_path, LAUNCH, ["sync", "\x1b[31m"]),
+            (tmp_path, LAUNCH, ["status", "\x1b[31m"]),
+            (tmp_path, LAUNCH, ["report", "tracking.uri=sqlite:///\x1b[31m.db"]),
         ]
     )
     for code, out, _ in found:
@@ -112,11 +112,11 @@ def test_names_and_sentences_out_of_what_was_typed(commands, tmp_path):
 
 @pytest.mark.process
 def test_a_reader_that_has_read_enough_is_no_error(tmp_path):
-    line = f"{sys.executable} -m neuroexp.commands.cost --devices | head -1"
+    line = f"{sys.executable} -m neuroexp cost --devices | head -1"
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.stderr == ""
     full = subprocess.run(
-        ["bash", "-c", f"{sys.executable} -m neuroexp.commands.cost --devices > /dev/full"], capture_output=True, text=True,
+        ["bash", "-c", f"{sys.executable} -m neuroexp cost --devices > /dev/full"], capture_output=True, text=True,
         cwd=tmp_path, check=False,
     )  # fmt: skip
     assert full.returncode == 1

@@ -172,13 +172,13 @@ def test_an_edited_network_is_trained_again_and_the_earlier_one_still_there(neur
         (("trusted=[nets_of_mine]",), None, "'trusted=[helpers_of_mine]' takes the source that it kept"),
         ((both,), 0, "helpers_of_mine changed since this run: its source is taken from the run"),
     ):
-        done = typed(mine, "neuroexp.commands.export", first["run_id"], "forms=onnx", *trusted)
+        done = typed(mine, "export", first["run_id"], "forms=onnx", *trusted)
         assert says in done.stderr, done.stderr
         assert "Traceback" not in done.stderr
         assert code is None or done.returncode == code, done.stderr
     assert f"{first['scores']['test/f1']:.4f}" in done.stdout
     (mine / "helpers_of_mine.py").unlink()  # lost: the run has it
-    done = typed(mine, "neuroexp.commands.repeat", first["run_id"], both)
+    done = typed(mine, "repeat", first["run_id"], both)
     assert "The scores agree bit for bit." in done.stdout, done.stdout + done.stderr
 
 

@@ -286,7 +286,7 @@ def test_what_ends_while_the_store_is_away_is_delivered_once(neuroexp, begin, ty
         assert [result["status"] for result in offline.results()] == ["skipped"]
 
         def sync() -> subprocess.CompletedProcess:
-            return typed(tmp_path, "neuroexp.commands.sync")
+            return typed(tmp_path, "sync")
 
         away = sync()
         assert away.returncode == 1
@@ -356,7 +356,7 @@ def test_rounds_of_sigkill(tmp_path):
 
 def test_status_from_another_terminal(begin, typed, tmp_path):
     def status() -> str:
-        done = typed(tmp_path, "neuroexp.commands.status")
+        done = typed(tmp_path, "status")
         assert "Traceback" not in done.stderr
         return done.stdout + done.stderr
 

@@ -527,8 +527,8 @@ def test_no_command_runs_code_from_a_configuration(tmp_path, several):
             outcome.out
         )
     traps(tmp_path)
-    for module in ("neuroexp", "neuroexp.commands.plan", "neuroexp.commands.cost"):
-        line = [sys.executable, "-m", module, "--config-dir", "mine", "model=git", *SMALL]
+    for command in ([], ["plan"], ["cost"]):
+        line = [sys.executable, "-m", "neuroexp", *command, "--config-dir", "mine", "model=git", *SMALL]
         found = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert found.returncode == 1
         assert "_target_=neuroexp.store.provenance._git is refused" in found.stdout + found.stderr

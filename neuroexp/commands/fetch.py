@@ -11,7 +11,7 @@ from pathlib import Path
 import requests
 
 from neuroexp.commands import COMMANDS
-from neuroexp.data import dataverse, sample
+from neuroexp.downloads import dataverse, sample
 from neuroexp.machine import places
 from neuroexp.machine.command import command
 

@@ -1,0 +1,1 @@
+"""Recordings from elsewhere: the sample recording, data sets by their DOI."""
