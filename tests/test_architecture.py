@@ -15,7 +15,8 @@ PACKAGE = ROOT / "neuroexp"
 ROOMS = {
     "__main__": {"__version__", "commands", "terminal"},
     "commands": {
-        "cost", "data", "deploy", "downloads", "evaluation", "machine", "replay", "settings", "store", "sweep", "terminal", "training",
+        "cost", "data", "deploy", "downloads", "evaluation", "machine", "replay", "settings", "store", "sweep", "terminal",
+        "training",
     },
     "replay": {"data", "deploy", "evaluation", "machine", "settings", "streams", "tasks", "terminal"},
     "streams": {"data", "deploy", "terminal"},

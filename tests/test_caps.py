@@ -121,7 +121,7 @@ def test_a_class_without_caps_and_other_thresholds_get_one_sentence():
         ValueError, match="made dorsiflexion: no CAP lies between low_sd=20 and high_sd=25 standard dev"
     ):
         caps.select(made((0.1, 2, 2)), divided(made()), 20, 25, "pooled")
-    with pytest.raises(ValueError, match="dataset.thresholds=median is neither pooled nor class"):
+    with pytest.raises(ValueError, match="dataset.thresholds=median is neither pooled nor class nor all"):
         fold_of(made(), thresholds="median")
 
 

@@ -15,7 +15,7 @@ from neuroexp.data.splits import Split
 Indices = NDArray[np.int64]
 
 MATCH_S = 0.5e-3  # within which a detected CAP is a true one
-POOLED, PER_CLASS = "pooled", "class"
+POOLED, PER_CLASS, ALL = "pooled", "class", "all"
 
 
 def select(
@@ -34,8 +34,7 @@ def select(
         return recording, split
     seen = np.unique(stimulus[split.train])
     limits = _limits(candidates, seen, len(recording.classes), low_sd, high_sd, thresholds)
-    low, high = limits[recording.label].T
-    kept = (candidates.peak_uv >= low) & (candidates.peak_uv <= high)
+    chosen, kept = _chosen(recording, limits, thresholds)
     words = f"lies between low_sd={low_sd:g} and high_sd={high_sd:g} standard deviations"
     _check(recording, kept, np.arange(len(kept)), f"no CAP {words} during a stimulus (dataset.preprocessing)")
     for part in ("train", "validation", "test"):
@@ -44,6 +43,18 @@ def select(
             _check(recording, kept, getattr(split, part), why)
     place = np.cumsum(kept) - 1
     left = Split(*(place[part[kept[part]]] for part in (split.train, split.validation, split.test)))
+    return chosen, left
+
+
+def _chosen(
+    recording: Signatures, limits: NDArray[np.float64], thresholds: str
+) -> tuple[Signatures, NDArray[np.bool_]]:
+    """Return the candidates between the limits (class, 2) of their class, with facts on them, and which they are."""
+    candidates, stimulus = recording.candidates, recording.stimulus
+    assert candidates is not None
+    assert stimulus is not None
+    low, high = limits[recording.label].T
+    kept = (candidates.peak_uv >= low) & (candidates.peak_uv <= high)
     chosen = dataclasses.replace(
         recording,
         windows=recording.windows[kept],
@@ -56,7 +67,13 @@ def select(
         traces=_traces(recording, limits),
         caps_per_s=float(kept.sum() * recording.rate_hz / candidates.lengths.sum()),
     )
-    return chosen, left
+    return chosen, kept
+
+
+def select_all(recording: Signatures) -> Signatures:
+    """Return the CAPs between thresholds that the whole recording of each class sets, before anything is split."""
+    assert recording.candidates is not None
+    return _chosen(recording, recording.candidates.whole_uv, PER_CLASS)[0]
 
 
 def _limits(

@@ -56,6 +56,9 @@ class Candidates:
     labels: NDArray[np.int64]  # (stimulus,), its class
     lowest_uv: float  # no choice of stimuli sets a lower threshold
     above_uv: float  # all peaks above are here
+    whole_uv: NDArray[
+        np.float64
+    ]  # (class, 2), thresholds that all of a class's recording sets; empty for several animals
     true: tuple[tuple[NDArray[np.int64], ...], ...] = ()  # by class, true CAPs on the time axis: evoked ones, others
 
 
@@ -155,5 +158,6 @@ def _joined_candidates(
         labels=end_to_end("labels"),
         lowest_uv=min(part.lowest_uv for part in known),
         above_uv=max(part.above_uv for part in known),
+        whole_uv=np.empty((0, 2)),
         true=true,
     )

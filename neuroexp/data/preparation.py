@@ -43,6 +43,7 @@ class Prepared:
 
     lowest_uv: float  # the lowest threshold that some of its stimuli could set
     above_uv: float  # above which peaks were taken
+    whole_uv: tuple[float, float]  # thresholds that all of it sets, stimuli or not
     peak_uv: NDArray[np.float32]
     trace: NDArray[np.float32]  # during the stimuli
     lengths: NDArray[np.int64]  # of these
@@ -103,6 +104,7 @@ def prepared(
     return Prepared(
         lowest_uv=lowest_uv,
         above_uv=above_uv,
+        whole_uv=signals.cap_thresholds(trace, settings.low_sd, settings.high_sd),
         peak_uv=size,
         trace=during,
         lengths=on[:, 1] - on[:, 0],

@@ -20,9 +20,9 @@ from tqdm import tqdm
 from neuroexp.data.cuff import Candidates, Session, Signatures
 from neuroexp.data.preparation import DriftError, Prepared, Preprocessing, limit_uv, prepared
 
-FORMAT = 3  # of a prepared file; to be raised when the same settings come to mean something else
+FORMAT = 4  # of a prepared file; to be raised when the same settings come to mean something else
 ARRAYS = ("windows", "label", "first", "stimulus")
-OF_CANDIDATES = ("peak_uv", "trace", "lengths", "stimuli", "labels")
+OF_CANDIDATES = ("peak_uv", "trace", "lengths", "stimuli", "labels", "whole_uv")
 LIMITS = ("lowest_uv", "above_uv")
 WORDS = ("name", "sha256", "rate_hz", "n_samples", "classes", "simulated", "facts")
 
@@ -106,6 +106,7 @@ def _join(session: Session, settings: Preprocessing, window: int, rate_hz: float
         labels=np.repeat(np.arange(len(parts)), [part.n_stimuli for part in parts]),
         lowest_uv=min(part.lowest_uv for part in parts),
         above_uv=max(part.above_uv for part in parts),
+        whole_uv=np.array([part.whole_uv for part in parts]),
         true=_moved([part.true for part in parts], offsets),
     )
 

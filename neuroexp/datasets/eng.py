@@ -32,19 +32,20 @@ def eng(
     windows: str,
     test_share: float,
     batch_size: int,
-    thresholds: str = caps.POOLED,
+    thresholds: str = caps.ALL,
 ) -> Fold:
     """Cut a signature of `window` samples around every CAP and label it with its class.
 
     A CAP is a peak between two thresholds, which the stimuli of the training part set, those of all classes together or
-    with `thresholds="class"` of each class for itself. `windows="rest"` takes windows from between the stimuli instead:
-    each class is a recording of its own, and what can be told apart there is the recording, not the nerve. With CAPs a
-    small probe learns these windows, split as the CAPs are: the fold's control. Raises ValueError for another kind of
-    recording, sampling rate or number of channels, or when a class has too little for the split.
+    with `thresholds="class"` of each class for itself; with "all" the whole recording of each class does, as in runs of
+    earlier versions, which name none. `windows="rest"` takes windows from between the stimuli instead: each class is a
+    recording of its own, and what can be told apart there is the recording, not the nerve. With CAPs a small probe learns
+    these windows, split as the CAPs are: the fold's control. Raises ValueError for another kind of recording, sampling
+    rate or number of channels, or when a class has too little for the split.
     """
     _check(recording, step, order, windows, thresholds, test_share, batch_size)
     steps = {} if isinstance(recording, Signatures) else dataclasses.asdict(preprocessing)  # else cut elsewhere
-    recording = _prepared(recording, preprocessing, window, rate_hz, cache)
+    recording = _prepared(recording, preprocessing, window, rate_hz, cache, thresholds)
     used, rest = (recording, recording.rest) if windows == "cap" else (recording.rest, None)
     if used is None:
         raise ValueError(f"{recording.name}: signatures that were cut elsewhere come without windows at rest")
@@ -102,7 +103,7 @@ def _check(
     for key, value, valid in (
         ("order", order, tuple(ORDERS)),
         ("windows", windows, ("cap", "rest")),
-        ("thresholds", thresholds, (caps.POOLED, caps.PER_CLASS)),
+        ("thresholds", thresholds, (caps.POOLED, caps.PER_CLASS, caps.ALL)),
     ):
         if value not in valid:
             raise ValueError(f"dataset.{key}={value} is neither {' nor '.join(valid)}")
@@ -113,14 +114,21 @@ def _check(
 
 
 def _prepared(
-    recording: Session | Animals | Signatures, preprocessing: Preprocessing, window: int, rate_hz: float, cache: str
+    recording: Session | Animals | Signatures,
+    preprocessing: Preprocessing,
+    window: int,
+    rate_hz: float,
+    cache: str,
+    thresholds: str,
 ) -> Signatures:
     """Return the windows of a recording, or of several animals; raises ValueError where they are cut elsewhere otherwise."""
     if isinstance(recording, Session):
-        return prepare(recording, preprocessing, window, rate_hz, cache)
+        made = prepare(recording, preprocessing, window, rate_hz, cache)
+        return caps.select_all(made) if thresholds == caps.ALL else made
     if isinstance(recording, Animals):
-        made = prepare_all([*recording.train, *recording.test], preprocessing, window, rate_hz, cache)
-        return joined(recording.name, made[: len(recording.train)], made[len(recording.train) :])
+        each = prepare_all([*recording.train, *recording.test], preprocessing, window, rate_hz, cache)
+        each = [caps.select_all(one) for one in each] if thresholds == caps.ALL else each
+        return joined(recording.name, each[: len(recording.train)], each[len(recording.train) :])
     if (recording.windows.shape[1], recording.rate_hz) != (window, rate_hz):
         raise ValueError(
             f"{recording.name}: its signatures are {recording.windows.shape[1]} samples at {recording.rate_hz:g} Hz, "
