@@ -37,7 +37,7 @@ def made(scale=(1.0, 1.2, 1.5), n_stimuli=8, per_stimulus=12, seed=0):
         first=np.arange(len(stimulus)) * 200,
         n_samples=len(stimulus) * 200,
         stimulus=stimulus,
-        candidates=Candidates(peak, trace, lengths, np.arange(count), labels, 0.0, 0.0),
+        candidates=Candidates(peak, trace, lengths, np.arange(count), labels, 0.0, 0.0, np.empty((0, 2))),
     )
 
 
@@ -45,7 +45,7 @@ def fold_of(recording, fold=0, split="stimulus", **words):
     settings = {
         "window": 100, "step": None, "fold": fold, "seed": 0, "split": functools.partial(getattr(splits, split), seed=0),
         "rate_hz": RATE, "preprocessing": QUICK, "cache": "", "order": "spatial", "windows": "cap", "test_share": 0.15,
-        "batch_size": 64,
+        "batch_size": 64, "thresholds": "pooled",
     } | words  # fmt: skip
     return eng(recording, **settings)
 
