@@ -186,7 +186,7 @@ def download(dataverse: Dataverse, folder: Path, *words: str) -> None:
 
 
 def fails(dataverse: Dataverse, folder: Path, says: str, *words: str) -> None:
-    with pytest.raises(SystemExit, match=f"^dataverse: .*{says}") as caught:
+    with pytest.raises(SystemExit, match=f"^fetch: .*{says}") as caught:
         download(dataverse, folder, *words)
     assert "\n" not in str(caught.value)
 
@@ -440,7 +440,7 @@ def test_ctrl_c_is_one_sentence_and_the_same_command_goes_on(dataverse, tmp_path
         running.send_signal(signal.SIGINT)
         _, errors = running.communicate(timeout=60)
     dataverse.stalls.set()
-    assert errors.splitlines() == ["dataverse: stopped; the same command goes on from where it stopped"]
+    assert errors.splitlines() == ["fetch: stopped; the same command goes on from where it stopped"]
     assert running.returncode == 1
     dataverse.stalls = None
     download(dataverse, tmp_path, *LONG)
@@ -470,7 +470,7 @@ def test_offline(dataverse, tmp_path):
 def test_unknown_doi(dataverse, tmp_path):
     with pytest.raises(SystemExit, match=r"does not know doi:10\.5072/FK2/MICE \(it answered 404\)"):
         main(["doi:10.5072/FK2/MICE", str(tmp_path)], resolver=dataverse.url)
-    with pytest.raises(SystemExit, match="dataverse: RATS is no DOI, such as doi:"):
+    with pytest.raises(SystemExit, match="fetch: RATS is no DOI, such as doi:"):
         main(["RATS", str(tmp_path)], resolver=dataverse.url)
     dataverse.listing = (404, json.dumps({"status": "ERROR", "message": "Dataset with Persistent ID not found."}))
     fails(dataverse, tmp_path, r"does not give out doi:.* \(Dataset with Persistent ID not found\.\)")
@@ -553,7 +553,7 @@ def test_disk_that_refuses_is_one_sentence_and_the_same_command_goes_on(datavers
         [*command, dataverse.url, DOI, str(tmp_path), *LONG], capture_output=True, text=True, check=False, timeout=60
     )
     assert done.returncode == 1
-    assert done.stderr.startswith(f"dataverse: {tmp_path}: File too large; the same command goes on")
+    assert done.stderr.startswith(f"fetch: {tmp_path}: File too large; the same command goes on")
     assert len(done.stderr.splitlines()) == 1
     download(dataverse, tmp_path, *LONG)
     assert dataverse.asked[-1][1] not in (None, "bytes=0-")

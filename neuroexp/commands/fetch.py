@@ -45,5 +45,7 @@ def main(words: Sequence[str] | None = None, resolver: str = "https://doi.org") 
     except (RuntimeError, ValueError) as error:
         sys.exit(f"fetch: {error}")
     except OSError as error:
+        if doi is None:
+            sys.exit(f"fetch: {places.trouble(error)}")
         where = places.full(folder) if error.errno in places.FULL else f"{error.filename or folder}: {error.strerror}"
         sys.exit(f"fetch: {where.partition(': ' + places.GOES_ON)[0]}; {dataverse.AGAIN}")

@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import json
 import sys
-import tempfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from tqdm import tqdm
 
 from neuroexp.data.cuff import Candidates, Session, Signatures
 from neuroexp.data.preparation import DriftError, Prepared, Preprocessing, limit_uv, prepared
+from neuroexp.machine import files
 
 FORMAT = 4  # of a prepared file; to be raised when the same settings come to mean something else
 ARRAYS = ("windows", "label", "first", "stimulus")
@@ -153,14 +153,8 @@ def save(prepared: Signatures, path: Path) -> None:
     arrays |= {f"candidates_{name}": getattr(candidates, name) for name in OF_CANDIDATES}
     for number, trains in enumerate(candidates.true):
         arrays |= {f"true_{number}_{kind}": train for kind, train in enumerate(trains)}
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-        try:
-            np.savez(file, words=np.array(json.dumps(words)), **arrays)
-            file.close()
-            Path(file.name).replace(path)
-        except BaseException:
-            Path(file.name).unlink(missing_ok=True)
-            raise
+    with files.replacing(path) as partial, partial.open("wb") as file:
+        np.savez(file, words=np.array(json.dumps(words)), **arrays)
 
 
 def load(path: Path) -> Signatures:

@@ -13,7 +13,7 @@ from torch import nn
 
 from neuroexp.deploy.decoder import CHANGED, FOREIGN, GONE, READS, Decoder, Spec
 from neuroexp.deploy.extras import mute, needed, quiet
-from neuroexp.machine import kinds
+from neuroexp.machine import files, kinds
 
 EXTRA = "executorch"
 METHOD = "neuroexp"  # of the program: returns, as bytes, the mark, the checksum of the file and what a stream must know
@@ -36,29 +36,30 @@ def write(decoder: Decoder, spec: Spec, path: Path, windows: NDArray[np.float32]
     example = np.zeros((1, spec.n_channels, spec.window), dtype=np.float32)
     with quiet():
         needed("executorch.exir", EXTRA)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".part")
     try:
         with quiet(), torch.no_grad():
             network = torch.export.export(decoder.eval(), (torch.from_numpy(example),))
             if windows is not None:
                 network = torch.export.export(_quantised(network, windows), (torch.from_numpy(example),))
-        # in groups ExecuTorch 1.5 mixes up the axes of ML-DRSNet's int8 maps, which it then cannot run
-        for alone in (False, True):
-            data = _program(network, text, alone)
-            partial.write_bytes(data.replace(text, text.replace(BLANK, hashlib.sha256(data).hexdigest().encode())))
-            try:
-                with mute():
-                    method(partial, 1)(example)
-                break
-            except RuntimeError:
-                if alone:
-                    raise
+        with files.replacing(path) as partial:
+            _write(network, text, example, partial)
     except Exception as error:  # of the compiler below, of many kinds
-        partial.unlink(missing_ok=True)
         why = str(error).strip().partition("\n")[0][:100]
         raise ValueError(f"{path.name} is left out: ExecuTorch does not take this network ({why})") from None
-    partial.replace(path)
+
+
+def _write(network: Any, text: bytes, example: NDArray[np.float32], path: Path) -> None:
+    """Write a network that runs on an example: in groups ExecuTorch 1.5 mixes up the axes of ML-DRSNet's int8 maps."""
+    for alone in (False, True):
+        data = _program(network, text, alone)
+        path.write_bytes(data.replace(text, text.replace(BLANK, hashlib.sha256(data).hexdigest().encode())))
+        try:
+            with mute():
+                method(path, 1)(example)
+            break
+        except RuntimeError:
+            if alone:
+                raise
 
 
 def _program(network: Any, text: bytes, alone: bool) -> bytes:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from neuroexp.deploy.decoder import CHANGED, FOREIGN, GONE, READS, Decoder, Spec
 from neuroexp.deploy.extras import needed, quiet
-from neuroexp.machine import kinds
+from neuroexp.machine import files, kinds
 
 INPUT, OUTPUT = "windows", "probabilities"
 SPEC, DIGEST = "neuroexp", "neuroexp.sha256"
@@ -130,10 +130,8 @@ def _save(model: Any, spec: Spec, path: Path) -> None:
     words |= {"outputs": ", ".join(spec.outputs)}
     onnx.helper.set_model_props(model, words)
     onnx.helper.set_model_props(model, words | {DIGEST: _digest(model)})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".part")
-    onnx.save(model, partial)
-    partial.replace(path)
+    with files.replacing(path) as partial:
+        onnx.save(model, partial)
 
 
 def _digest(model: Any) -> str:

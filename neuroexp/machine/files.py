@@ -8,7 +8,7 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,15 +76,28 @@ def read(path: Path, needed: Shape, possible: Shape | None = None) -> dict[str, 
 
 def write(path: Path, facts: Mapping[str, Any], durable: bool = False) -> None:
     """Write a JSON file so that no reader ever sees half of it; `durable` means not after a power failure either."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.part")
-    with partial.open("w", encoding="utf-8") as file:
+    with replacing(path) as partial, partial.open("w", encoding="utf-8") as file:
         json.dump(facts, file)
         if durable:
             file.flush()
             os.fsync(file.fileno())
-    make_way(path)
-    partial.replace(path)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield where to write what takes the place of `path` once it is whole: no reader ever sees half of it.
+
+    What a process leaves behind that dies in between is NAME.PID.part.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    discard(partial)  # a link there may lead anywhere
+    try:
+        yield partial
+        make_way(path)
+        partial.replace(path)
+    finally:
+        discard(partial)
 
 
 def make_way(path: Path) -> None:

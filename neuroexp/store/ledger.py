@@ -167,12 +167,9 @@ def _identity(ledger: Path) -> str:
     if (known := _name(path)) is None:
         with files.lock(ledger / "id.lock"):
             if (known := _name(path)) is None:
-                files.make_way(path)
                 known = secrets.token_hex(8)
-                partial = path.with_suffix(".part")  # a link in its place may lead anywhere, and is replaced
-                files.discard(partial)
-                partial.write_text(known)
-                partial.replace(path)
+                with files.replacing(path) as partial:
+                    partial.write_text(known)
     return known
 
 

@@ -375,16 +375,11 @@ def _create(uri: str) -> None:
         return
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore  # noqa: PLC0415 - warns where it is imported
 
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-    partial.unlink(missing_ok=True)
-    try:
+    with files.replacing(path) as partial:
         # its own experiment lies here too: MLflow would put the name of the working folder into SQL as it is
         SqlAlchemyStore(  # type: ignore[no-untyped-call]
             places.address(partial), (path.parent / "artifacts").absolute().as_uri()
         )
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _lock(uri: str) -> contextlib.AbstractContextManager[Any]:

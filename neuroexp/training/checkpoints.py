@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -51,10 +50,8 @@ class Checked(TorchCheckpointIO):
 
 def _replace(path: Path, content: memoryview, sums: list[str]) -> None:
     for place, written in ((_beside(path), "\n".join(sums).encode()), (path, content)):
-        partial = place.with_name(f"{place.name}.{os.getpid()}.part")
-        partial.write_bytes(written)
-        files.make_way(place)
-        partial.replace(place)
+        with files.replacing(place) as partial:
+            partial.write_bytes(written)
 
 
 def _beside(path: Path) -> Path:
