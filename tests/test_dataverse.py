@@ -563,6 +563,6 @@ def test_disk_that_refuses_is_one_sentence_and_the_same_command_goes_on(datavers
 @pytest.mark.process
 def test_command_names_its_options():
     done = subprocess.run(
-        [sys.executable, "-m", "neuroexp.downloads.dataverse", "--help"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "neuroexp", "fetch", "--help"], capture_output=True, text=True, check=True
     )
-    assert all(word in done.stdout for word in ("--only", "--list", "[folder]"))
+    assert all(word in done.stdout for word in ("--only", "--list", "[FOLDER]"))

@@ -28,10 +28,10 @@ def main(words: Sequence[str] | None = None, resolver: str = "https://doi.org") 
     given = parser.parse_args(words)
     doi = given.things.pop(0) if given.things and dataverse.is_doi(given.things[0]) else None
     folder = Path(given.things.pop(0) if given.things else os.environ.get("NEUROEXP_DATA", "data"))
+    if given.things and doi is None:
+        sys.exit(f"fetch: {folder} is no DOI, such as doi:10.5683/SP3/JRZDDR")
     if given.things:
-        parser.error(
-            f"{folder} is no DOI, such as doi:10.5683/SP3/JRZDDR" if doi is None else f"what is {given.things[0]}?"
-        )
+        parser.error(f"what is {given.things[0]}?")
     if doi is None and (given.list or given.only != "*"):
         parser.error("--only and --list go with a DOI")
     try:
