@@ -21,7 +21,7 @@ ROOMS = {
     "replay": {"data", "deploy", "evaluation", "machine", "settings", "streams", "tasks", "terminal"},
     "streams": {"data", "deploy", "terminal"},
     "sweep": {"cost", "evaluation", "machine", "settings", "store", "terminal", "training"},
-    "deploy": {"data", "evaluation", "machine", "settings", "store", "terminal"},
+    "deploy": {"data", "evaluation", "machine", "settings", "store", "terminal", "training"},
     "training": {"cost", "data", "evaluation", "machine", "settings", "store", "tasks"},
     "store": {"__version__", "evaluation", "machine", "settings", "terminal"},
     "tasks": {"data", "evaluation"},

@@ -6,37 +6,21 @@ import json
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from neuroexp.commands import COMMANDS
-from neuroexp.deploy import engines, executorch_file, onnx_file, restore
+from neuroexp.deploy import engines, restore
+from neuroexp.deploy.compare import Exported, compare
 from neuroexp.deploy.extras import needed
+from neuroexp.deploy.write import CALIBRATION, write
 from neuroexp.machine import places
 from neuroexp.machine.command import command
 from neuroexp.settings.typecheck import among, whole
 from neuroexp.terminal import screen
 from neuroexp.terminal.shown import plain
 
-CALIBRATION = 512  # training windows that give int8 its ranges
-
 COMMAND = COMMANDS["export"]
-
-
-@dataclass(frozen=True)
-class Exported:
-    """One form of a decoder, and how it compares with the network that was trained."""
-
-    form: str  # trained, or the engine that ran it
-    size_kb: float
-    score: float  # on the test windows
-    largest: float  # difference of a probability there, from the trained network's
-    agree: float  # share of decisions that are the same
-    positive: int  # decisions
 
 
 @command
@@ -75,63 +59,6 @@ def main() -> None:
     show(back, table, files)
     for sentence in left_out:
         print(sentence, file=sys.stderr)
-
-
-def write(
-    back: restore.Trained,
-    folder: Path,
-    forms: Sequence[str],
-    calibration: int = CALIBRATION,
-    say: Callable[[str], None] = lambda _: None,
-    left_out: Callable[[str], None] | None = None,
-) -> dict[str, Path]:
-    """Write the decoder of a run in some forms, int8 with ranges from so many training windows; return where they are.
-
-    `say` hears what is written, `left_out` why a form is not; without it that raises ValueError.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    training = restore.evenly(back.fold.split.train, calibration)
-    files: dict[str, Path] = {}
-    for form in forms:
-        path = folder / engines.FILES[form]
-        path.unlink(missing_ok=True)  # of another run, perhaps
-        say(f"writing {path.name}")
-        windows = restore.microvolts(back.fold, training).numpy() if form.endswith("int8") else None
-        try:
-            if form in engines.EXECUTORCH:
-                executorch_file.write(back.decoder, back.spec, path, windows)
-            elif windows is None:
-                onnx_file.write(back.decoder, back.spec, path)
-            else:
-                onnx_file.quantise(files["onnx"], path, windows)
-            files[form] = path
-        except ValueError as error:
-            if left_out is None:
-                raise
-            left_out(str(error))
-    return files
-
-
-def compare(back: restore.Trained, files: Mapping[str, Path]) -> list[Exported]:
-    """Return score and differences of the exported forms on the test windows, the trained network first, engine by engine."""
-    test = back.fold.split.test
-    windows = restore.microvolts(back.fold, test).numpy()
-    original = back.probabilities
-    weights_kb = sum(p.numel() * p.element_size() for p in back.decoder.parameters()) / 1000
-    decisions = restore.decisions(back.spec, original)
-    table = [Exported("trained", weights_kb, restore.score(back, original), 0.0, 1.0, int(decisions.sum()))]
-    for name in (engine for engine in engines.there() if engines.form(engine) in files):
-        found = predict(engines.build(name, back.decoder, files), windows)
-        decided = restore.decisions(back.spec, found)
-        same, largest = float(np.mean(decided == decisions)), float(np.abs(found - original).max())
-        size_kb = files[engines.form(name)].stat().st_size / 1000
-        table.append(Exported(name, size_kb, restore.score(back, found), largest, same, int(decided.sum())))
-    return table
-
-
-def predict(engine: engines.Predict, windows: NDArray[np.float32], batch: int = 256) -> NDArray[np.float32]:
-    """Return the probabilities (window, output) of windows (window, channel, time), so many at a time."""
-    return np.concatenate([engine(windows[low : low + batch]) for low in range(0, len(windows), batch)])
 
 
 def _metrics(table: list[Exported], form: str) -> dict[str, float]:

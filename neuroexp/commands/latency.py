@@ -12,10 +12,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from neuroexp.commands import COMMANDS, export
+from neuroexp.commands import COMMANDS
 from neuroexp.deploy import engines, restore
+from neuroexp.deploy.compare import predict
 from neuroexp.deploy.decoder import Spec
 from neuroexp.deploy.timing import Latency, clock
+from neuroexp.deploy.write import write
 from neuroexp.machine.command import command
 from neuroexp.settings.typecheck import among, whole
 from neuroexp.store import provenance
@@ -70,7 +72,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder, screen.working("reading the recording") as say:
             back = restore.load(asked)
             forms = engines.forms(wanted)
-            files = export.write(back, Path(folder), forms, say=say, left_out=lambda why: print(why, file=sys.stderr))
+            files = write(back, Path(folder), forms, say=say, left_out=lambda why: print(why, file=sys.stderr))
             wanted = [name for name in wanted if name not in engines.EXPORTED or engines.form(name) in files]
             windows = restore.microvolts(back.fold, restore.evenly(back.fold.split.test, WINDOWS)).numpy()
             rows = measure(back, files, windows, wanted, threads, seconds, say)
@@ -99,7 +101,7 @@ def measure(
     `say` hears what is measured.
     """
     rows = []
-    expected = export.predict(engines.build("eager", back.decoder, {}), windows, batch=1)
+    expected = predict(engines.build("eager", back.decoder, {}), windows, batch=1)
     for name in wanted:
         for count in threads if not name.startswith("cuda") else threads[:1]:
             say(f"{name}, {count} thread{'s' * (count > 1)}")
@@ -108,7 +110,7 @@ def measure(
             except ValueError as error:
                 print(error, file=sys.stderr)
                 break
-            largest = float(np.abs(export.predict(engine, windows, batch=1) - expected).max())
+            largest = float(np.abs(predict(engine, windows, batch=1) - expected).max())
             rows.append(replace(clock(name, count, engine, windows, seconds), largest=largest))
     if not rows:
         raise ValueError("no engine could run")

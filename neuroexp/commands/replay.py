@@ -7,10 +7,11 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from neuroexp.commands import COMMANDS, export
+from neuroexp.commands import COMMANDS
 from neuroexp.deploy import engines, restore
 from neuroexp.deploy.decoder import Spec
 from neuroexp.deploy.engines import Predict
+from neuroexp.deploy.write import write
 from neuroexp.machine.command import command
 from neuroexp.replay import report
 from neuroexp.replay import source as sources
@@ -59,7 +60,7 @@ def _run(words: list[str], changes: list[str], place: Path) -> _Play:
     except StoreError as error:
         raise ValueError(str(error)) from error
     chosen = options(asked.words, run.spec)
-    files = export.write(run, place, engines.forms([chosen.engine]))
+    files = write(run, place, engines.forms([chosen.engine]))
     engine = engines.build(chosen.engine, run.decoder, files, chosen.threads)
     source = None if chosen.input else sources.source(run.spec, recording, run)
     return _Play(run.spec, source, chosen, engine)

@@ -25,6 +25,7 @@ from neuroexp.machine.sentence import sentence
 from neuroexp.settings import keys, mistakes, resolved, sources, trust
 from neuroexp.store import runfiles
 from neuroexp.terminal.quiet import quiet
+from neuroexp.training.assemble import network
 
 SCORE = {"hdsemg": "f1", "eng": "macro_f1"}  # by which runs are compared
 TOLERANCE, TOLERANCE_BF16 = 0.01, 0.03  # of that score: other machines and precisions decide a few windows otherwise
@@ -151,8 +152,7 @@ def load(asked: Asked) -> Trained:
         trust.check(cfg, asked.trusted)
         try:
             fold = trust.build(cfg["dataset"], asked.trusted)
-            model = trust.build(cfg["model"], asked.trusted, **fold.shape)
-            task = trust.build(cfg["task"], asked.trusted, model=model)
+            model, task = network(cfg, asked.trusted, fold)
         except Exception as error:
             raise ValueError(sentence(error)) from error
     split = keys.digest_of(fold.split.train, fold.split.validation, fold.split.test)

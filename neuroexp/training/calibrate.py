@@ -14,7 +14,7 @@ from neuroexp.settings import trust
 
 if TYPE_CHECKING:
     from neuroexp.store.job import Job
-from neuroexp.training.train import _fold
+from neuroexp.training import assemble
 
 
 class _Clock(Callback):
@@ -45,10 +45,8 @@ def calibrate(job: Job, seconds: float = 3.0) -> dict[str, float]:
     memory.reset_peak()
     began = time.perf_counter()
     seed_everything(cfg["seed"], verbose=False)
-    fold = _fold(job)
-    model = trust.build(cfg["model"], job.trusted, **fold.shape)
-    task = trust.build(cfg["task"], job.trusted, model=model)
-    task.train_rate = fold.labels[fold.split.train].mean(dim=0)
+    fold = assemble.data(cfg, job.trusted)
+    model, task = assemble.network(cfg, job.trusted, fold)
     setup_s = time.perf_counter() - began
     clock = _Clock(seconds)
     words: dict[str, Any] = {"max_epochs": 1, "callbacks": [clock], "limit_val_batches": 0}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import functools
 import json
 import logging
 import math
@@ -22,7 +21,7 @@ from neuroexp.evaluation import convergence
 from neuroexp.machine import memory
 from neuroexp.settings import keys, trust
 from neuroexp.store import provenance, runfiles
-from neuroexp.training import checkpoints, foresight
+from neuroexp.training import assemble, checkpoints
 from neuroexp.training.callbacks import EpochBar, Epochs, Progress, Resume
 
 if TYPE_CHECKING:
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from neuroexp.store.open_run import Run
 
 log = logging.getLogger(__name__)
-GPUS = ("auto", "gpu", "cuda")  # accelerators that take one where there is one
 
 
 def train(job: Job, run: Run, cell: Cell) -> dict[str, float]:
@@ -44,14 +42,11 @@ def train(job: Job, run: Run, cell: Cell) -> dict[str, float]:
     began = time.perf_counter()
     memory.reset_peak()
     seed_everything(cfg["seed"], verbose=False)
-    fold = _fold(job)
+    fold = assemble.data(cfg, job.trusted)
     run.dataset(fold.source.name, fold.source.sha256, fold.facts)
     run.notes(getattr(fold.source, "notes", ()))  # which a recording of one's own need not have
     run.tags({"neuroexp.split": keys.digest_of(fold.split.train, fold.split.validation, fold.split.test)})
-    model = trust.build(cfg["model"], job.trusted, **fold.shape)
-    task = trust.build(cfg["task"], job.trusted, model=model)
-    task.train_rate = fold.labels[fold.split.train].mean(dim=0)
-
+    model, task = assemble.network(cfg, job.trusted, fold)
     log.info("%s: %s, %s", fold.source.name, fold.shape, fold.facts)
     log.info("%s", model)
 
@@ -84,7 +79,15 @@ def train(job: Job, run: Run, cell: Cell) -> dict[str, float]:
     allowed = budget.read(job.config.get("budget"))
     scores |= budget.estimates(scores, fold.decisions_hz, allowed.device)
     scores |= budget.metrics(scores, allowed)
-    torch.save(model.state_dict(), run.folder / runfiles.WEIGHTS)
+    _keep(run, task, fold, epochs.history)
+    log.info("%s", scores)
+    run.metrics(scores | {"time/outside_s": ready - began + time.perf_counter() - done})
+    return scores
+
+
+def _keep(run: Run, task: Any, fold: Fold, history: list[dict[str, float]]) -> None:
+    """Put into the run what is looked at, or loaded, later: weights, machine, tables, pictures."""
+    torch.save(task.model.state_dict(), run.folder / runfiles.WEIGHTS)
     run.tags({runfiles.CHECKSUM: runfiles.sha256(run.folder / runfiles.WEIGHTS)})
     run.text(json.dumps(provenance.environment(), indent=1), "environment.json")
     if (changes := provenance.changes()) and provenance.revision():
@@ -97,24 +100,13 @@ def train(job: Job, run: Run, cell: Cell) -> dict[str, float]:
     from neuroexp.tasks import plots  # noqa: PLC0415 - matplotlib is needed once, at the end of a run
 
     (run.folder / "plots").mkdir(exist_ok=True)
-    for name, figure in task.figures(fold, epochs.history).items():
+    for name, figure in task.figures(fold, history).items():
         plots.write(figure, run.folder / "plots" / f"{name}.png")
-    log.info("%s", scores)
-    run.metrics(scores | {"time/outside_s": ready - began + time.perf_counter() - done})
-    return scores
 
 
 def _ran_out_of_patience(trainer: Trainer) -> bool:
     """Return whether early stopping ended the training for want of progress; it also ends one whose loss is no number."""
     return any(stop.stopped_epoch > 0 and stop.wait_count >= stop.patience for stop in trainer.early_stopping_callbacks)
-
-
-def _fold(job: Job) -> Fold:
-    """Return a job's data; raises ValueError where its network would need more memory than there is to train on them."""
-    fold: Fold = trust.build(job.config["dataset"], job.trusted)
-    on_gpu = job.config["trainer"]["accelerator"] in GPUS and torch.cuda.is_available()
-    foresight.check(fold, functools.partial(trust.build, job.config["model"], job.trusted), on_gpu)
-    return fold
 
 
 def _selected(trainer: Trainer, history: list[dict[str, float]]) -> dict[str, float]:
@@ -141,7 +133,7 @@ def _trainer(job: Job, cell: Cell, ours: list[Any]) -> Trainer:
         "plugins": [LightningEnvironment(), checkpoints.Checked()],
     }
     devices = torch.cuda.device_count()
-    if job.parallel and devices > 1 and settings["accelerator"] in GPUS:
+    if job.parallel and devices > 1 and settings["accelerator"] in assemble.GPUS:
         words["devices"] = [job.number % devices]  # one each, in turn
     trainer: Trainer = build(**words)
     return trainer
