@@ -31,6 +31,9 @@ def test_wheel_holds_code_and_configuration_and_nothing_else(wheel):
         name.removeprefix("neuroexp/conf/") for name in names if name.startswith("neuroexp/conf/") and "yaml" in name
     }
     assert carried == {str(path.relative_to(ROOT / "conf")) for path in (ROOT / "conf").rglob("*.yaml")}
+    assert {"neuroexp/experiments/published.csv", "neuroexp/experiments/report.html", "neuroexp/cost/devices.csv"} <= {
+        *names
+    }
 
 
 def test_wheel_runs_from_an_empty_folder(wheel, tmp_path):
@@ -43,6 +46,10 @@ def test_wheel_runs_from_an_empty_folder(wheel, tmp_path):
     done = subprocess.run(run, cwd=empty, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "finished" in done.stdout
+    report = [str(site / "bin" / "neuroexp"), "report", "mobilescapenet/complexity"]
+    made = subprocess.run(report, cwd=empty, env=environment, capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stderr
+    assert "computed from the networks themselves" in made.stdout
     where = subprocess.run(
         [sys.executable, "-c", "import neuroexp; print(neuroexp.__file__)"],
         cwd=empty, env=environment, capture_output=True, text=True, check=True,

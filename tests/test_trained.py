@@ -61,13 +61,6 @@ def test_the_decoder_of_a_run_has_its_scores(neuroexp, tmp_path, monkeypatch):
         (kept / name).write_bytes(whole)
 
 
-def test_help_is_how_a_command_is_used(capsys):
-    with pytest.raises(SystemExit) as ended:
-        restore.asked(["--help"], "neuroexp export RUN_ID")
-    assert ended.value.code == 0
-    assert capsys.readouterr().out == "neuroexp export RUN_ID\n"
-
-
 def test_microvolts_come_back_in_the_order_of_the_recording():
     from neuroexp.data.fold import Fold
     from neuroexp.data.splits import Split
