@@ -169,7 +169,7 @@ def artefacts() -> set[str]:
 
 
 def test_what_a_page_shows_in_words_is_there():
-    """Every `group=option` that stands alone in a sentence is an option of the group."""
+    """Every `group=option` in code, comments of commands included, is an option of the group."""
     groups: dict[str, set[str]] = {}
     for group, options in usage.groups():
         top, *below = group.split("/")
@@ -177,7 +177,7 @@ def test_what_a_page_shows_in_words_is_there():
     del groups["experiment"], groups["task"]
     wrong = []
     for page in PAGES:
-        for code in [token.content for token in tokens(page) if token.type == "code_inline"]:
+        for code in [token.content for token in tokens(page) if token.type in ("code_inline", "code_block", "fence")]:
             for group, option in re.findall(r"(?<![\w./])(\w+)=([a-z]\w*(?:/\w+)?)(?![\w(.])", code):
                 if group in groups and option not in groups[group] | {"numpy", "mynet"}:
                     wrong.append(f"{name(page)}: {group}={option}")
