@@ -3,7 +3,7 @@ PYTHON ?= python3
 RUN := .venv/bin/python
 INSTALL := $(RUN) -m pip install -qq --disable-pip-version-check
 
-.PHONY: setup run paper test quick check bench clean
+.PHONY: setup run paper test quick check docs bench clean
 
 setup: .venv/ready
 
@@ -45,6 +45,10 @@ check: .venv/ready
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 
+# the pages, in docs/_build/html; a warning is an error
+docs: .venv/ready
+	$(RUN) -m sphinx -W --keep-going -q -b html docs docs/_build/html
+
 bench: .venv/ready
 	$(RUN) -m benchmarks
 
@@ -59,9 +63,9 @@ bench: .venv/ready
 
 # The extras of every launcher, reader and engine, and the tools that check this code.
 .venv/ready: .venv/runs
-	@echo "Adding every extra and the tools for development to .venv, once (160 MB to download)"
+	@echo "Adding every extra and the tools for development to .venv, once (180 MB to download)"
 	@$(INSTALL) -c constraints.txt -e '.[dev]'
 	@touch $@
 
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis docs/_build

@@ -22,20 +22,42 @@ GRID: NDArray[np.int64] = np.arange(RINGS * CONTACTS).reshape(RINGS, CONTACTS)  
 class Session:
     """One animal: a recording per class, each read only when it is asked for, for they may not fit in memory together.
 
-    A recording's `spike_trains` hold, when they are known, one train: the samples at which CAPs pass the middle ring.
+    Parameters
+    ----------
+    name : str
+        How tables and figures call it.
+    sha256 : str
+        Of all source files, or of the settings of a simulator; known before anything is read.
+    read : function
+        From the name of a class, an entry of `classes`, to its `Recording`. Its `spike_trains` hold, when they are known, one
+        train: the samples at which CAPs pass the middle ring.
+    classes : tuple of str
+        The names of the stimuli.
+    simulated : bool
+        Whether a simulator made it.
+    notes : tuple of str
+        What a user must know of how it was read, a sentence each that names the files.
     """
 
     name: str
-    sha256: str  # of all source files, or of the settings of a simulator; known before anything is read
-    read: Callable[[str], Recording]  # from the name of a class, an entry of `classes`
+    sha256: str
+    read: Callable[[str], Recording]
     classes: tuple[str, ...] = CLASSES
     simulated: bool = False
-    notes: tuple[str, ...] = ()  # what a user must know of how it was read, a sentence each that names the files
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
 class Animals:
-    """Animals to train on and others to test on."""
+    """Animals to train on and others to test on.
+
+    Parameters
+    ----------
+    name : str
+        How tables and figures call them.
+    train, test : tuple of Session
+        At least one each.
+    """
 
     name: str
     train: tuple[Session, ...]
@@ -66,27 +88,64 @@ class Candidates:
 class Signatures:
     """Windows around the compound action potentials of one animal, with the class and the stimulus of each.
 
-    `first` and `n_samples` lie on one time axis on which the recordings of the classes follow one another. `stimulus`
-    counts the stimuli of all classes from 0, -1 where it is not known. Raises ValueError when something is not finite.
+    Parameters
+    ----------
+    name, sha256 : str
+        As in `Recording`.
+    rate_hz : float
+        Sampling rate in hertz.
+    windows : array of float32, (window, time, channel)
+        Microvolts; channels ring by ring.
+    label : array of int64, (window,)
+        Index into `classes`.
+    first : array of int64, (window,)
+        The sample at which each window starts, on one time axis on which the recordings of the classes follow one another.
+    n_samples : int
+        Length of that time axis.
+    stimulus : array of int64, (window,), optional
+        Counts the stimuli of all classes from 0, -1 where it is not known.
+    test : array of bool, (window,), optional
+        What the source itself has set aside for testing.
+    rest : Signatures, optional
+        As many windows from between the stimuli.
+    classes : tuple of str
+        The names of the stimuli.
+    simulated : bool
+        Whether a simulator made them.
+    facts : dict of float
+        Numbers about the data to report beside the scores.
+    traces : dict of arrays
+        What a picture of the preparation shows.
+    notes : tuple of str
+        Of the session, or the sessions, that they were prepared from.
+    candidates : Candidates, optional
+        Where it is still to be chosen which windows are around CAPs.
+    caps_per_s : float, optional
+        During the stimuli of all classes, where that is known.
+
+    Raises
+    ------
+    ValueError
+        When something is not finite.
     """
 
     name: str
     sha256: str
     rate_hz: float
-    windows: NDArray[np.float32]  # (window, time, channel), microvolts; channels ring by ring
-    label: NDArray[np.int64]  # (window,), index into `classes`
-    first: NDArray[np.int64]  # (window,), the sample at which it starts
+    windows: NDArray[np.float32]
+    label: NDArray[np.int64]
+    first: NDArray[np.int64]
     n_samples: int
-    stimulus: NDArray[np.int64] | None = None  # (window,)
-    test: NDArray[np.bool_] | None = None  # (window,), what the source itself has set aside for testing
-    rest: Signatures | None = None  # as many windows from between the stimuli
+    stimulus: NDArray[np.int64] | None = None
+    test: NDArray[np.bool_] | None = None
+    rest: Signatures | None = None
     classes: tuple[str, ...] = CLASSES
     simulated: bool = False
-    facts: dict[str, float] = field(default_factory=dict)  # numbers about the data to report beside the scores
-    traces: dict[str, NDArray[np.float64]] = field(default_factory=dict)  # what a picture of the preparation shows
-    notes: tuple[str, ...] = ()  # of the session, or the sessions, that it was prepared from
-    candidates: Candidates | None = None  # where it is still to be chosen which windows are around CAPs
-    caps_per_s: float | None = None  # during the stimuli of all classes, where that is known
+    facts: dict[str, float] = field(default_factory=dict)
+    traces: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    candidates: Candidates | None = None
+    caps_per_s: float | None = None
 
     def __post_init__(self) -> None:
         if self.windows.ndim != 3 or self.windows.dtype != np.float32:

@@ -50,9 +50,44 @@ class Batches:
 class Fold(LightningDataModule):
     """One fold of one recording: the z-scored signal once, the windows as starts into it, their labels and their parts.
 
-    `signal` (time, channel) is in microvolts; mean and standard deviation per channel come from the samples that training
-    windows cover, each weighted by how many cover it, which is what pre-cut training windows would give. `facts` are
-    numbers about the data to report beside the scores. The signal moves to the training device once.
+    Mean and standard deviation per channel come from the samples that training windows cover, each weighted by how many cover
+    it, which is what pre-cut training windows would give. The signal moves to the training device once.
+
+    Parameters
+    ----------
+    signal : array of float32, (time, channel)
+        Microvolts; it is copied.
+    starts : array of int64, (window,)
+        The first sample of each window.
+    window : int
+        Length of a window in samples.
+    labels : array of float32, (window, output)
+        0 or 1 for each motor unit or class.
+    split : Split
+        Which windows train, validate and test.
+    batch_size : int
+        Windows in a training batch.
+    seed : int
+        Of the order of the batches.
+    facts : dict of float, optional
+        Numbers about the data to report beside the scores.
+    source : optional
+        The recording behind it all.
+    control : mapping of float, optional
+        Scores of what can be told apart without what the labels mean, to report beside the scores.
+    order : array of int64, (channel,), optional
+        Which of the recording's channels each one here is; None: the same.
+    preparation : dict, optional
+        What was done to the signal.
+    decisions_hz : float, optional
+        How many windows a second of recording brings, where that is known.
+    steps : Steps, optional
+        How windows follow one another, where they do.
+
+    Raises
+    ------
+    ValueError
+        When a channel does not vary in the training windows.
     """
 
     def __init__(
@@ -72,13 +107,7 @@ class Fold(LightningDataModule):
         decisions_hz: float | None = None,
         steps: Steps | None = None,
     ):
-        """Standardise a copy of `signal`; `labels` is (window, output), `source` the recording behind it all.
-
-        `control` are scores of what can be told apart without what the labels mean, to report beside the scores. `order`
-        says which of the recording's channels each one here is (None: the same), `preparation` what was done to the signal,
-        `decisions_hz` how many windows a second of recording brings, where that is known, `steps` how windows follow one
-        another, where they do.
-        """
+        """Standardise a copy of the signal."""
         super().__init__()
         self.window, self.split, self.batch_size = window, split, batch_size
         self.facts, self.source, self.control = facts or {}, source, control or {}
@@ -99,13 +128,30 @@ class Fold(LightningDataModule):
         return {"n_channels": self.signal.shape[1], "window": self.window, "n_outputs": self.labels.shape[1]}
 
     def windows(self) -> Tensor:
-        """Return every window of the signal as a view (start, time, channel): in time-major memory each is one stretch."""
+        """Return every window of the signal, without a copy.
+
+        Returns
+        -------
+        Tensor, (start, time, channel)
+            A view: in time-major memory each window is one stretch.
+        """
         n_samples, n_channels = self.signal.shape
         size = (n_samples - self.window + 1, self.window, n_channels)
         return self.signal.as_strided(size, (n_channels, n_channels, 1))
 
     def gather(self, starts: Tensor) -> Tensor:
-        """Return the windows (batch, channel, time) that begin at the samples `starts` (batch,)."""
+        """Return the windows that begin at some samples.
+
+        Parameters
+        ----------
+        starts : Tensor of int64, (batch,)
+            Their first samples.
+
+        Returns
+        -------
+        Tensor, (batch, channel, time)
+            Standardised.
+        """
         return self.windows().index_select(0, starts).mT
 
     def setup(self, stage: str) -> None:

@@ -28,27 +28,64 @@ def broken_allowed() -> Iterator[None]:
 class Recording:
     """One multichannel recording with what is known of its motor units.
 
-    Raises ValueError, naming the recording and the channel or motor unit (numbered from 1, as in its file), when a value is
-    not finite or a channel is flat (but see `broken_allowed`), the grid does not fit the channels, or a discharge lies
-    outside the signal.
+    Channels and motor units are numbered from 1, as in the file, wherever a sentence names one.
+
+    Parameters
+    ----------
+    name : str
+        How tables and figures call it.
+    signal : array of float32, (time, channel)
+        Microvolts.
+    rate_hz : float
+        Sampling rate in hertz.
+    sha256 : str
+        Of the source file, or of the settings of a simulator: recordings are known again by it.
+    grid : array of int64, (row, column), optional
+        The channel of each electrode, -1 where there is none; rows along the fibres.
+    spike_trains : tuple of arrays of int64
+        Increasing samples, counted from 0, at which each motor unit discharges.
+    force : array of float32, (time,), optional
+        In `force_unit`.
+    pnr_db : tuple of float
+        Pulse-to-noise ratio of each motor unit in dB, where a decomposition says so.
+    simulated : bool
+        Whether a simulator made it; every table and figure says so then.
+    remedy : str
+        What to do about broken channels, such as "leave {} out with recording.discard_channels"; `=[numbers]` follows.
+    discarded_channels, discarded_units : tuple of int
+        Numbers of what the file has and this recording has not.
+    filled_channels : tuple of int
+        Numbers of the channels that are made of their neighbours.
+    force_unit : str
+        `% MVC` where it is percent of the maximum voluntary contraction; empty where nobody says.
+    notes : tuple of str
+        What a user must know of how it was read, a sentence each that names the recording.
+    seams : tuple of int
+        Increasing samples at which time is missing: none follows on from the one before.
+
+    Raises
+    ------
+    ValueError
+        When a value is not finite or a channel is flat (but see `broken_allowed`), the grid does not fit the channels, or a
+        discharge lies outside the signal.
     """
 
     name: str
-    signal: NDArray[np.float32]  # (time, channel), microvolts
+    signal: NDArray[np.float32]
     rate_hz: float
-    sha256: str  # of the source file, or of the settings of a simulator
-    grid: NDArray[np.int64] | None = None  # (row, column) -> channel, -1 for no electrode; rows along the fibres
-    spike_trains: tuple[NDArray[np.int64], ...] = ()  # one array of increasing, 0-based samples per motor unit
-    force: NDArray[np.float32] | None = None  # (time,), in `force_unit`
-    pnr_db: tuple[float, ...] = ()  # pulse-to-noise ratio of each motor unit, where a decomposition says so
+    sha256: str
+    grid: NDArray[np.int64] | None = None
+    spike_trains: tuple[NDArray[np.int64], ...] = ()
+    force: NDArray[np.float32] | None = None
+    pnr_db: tuple[float, ...] = ()
     simulated: bool = False
-    remedy: str = "leave {} out with recording.discard_channels"  # for broken channels, continued with =[numbers]
-    discarded_channels: tuple[int, ...] = ()  # numbers, from 1, of what the file has and this recording has not
+    remedy: str = "leave {} out with recording.discard_channels"
+    discarded_channels: tuple[int, ...] = ()
     discarded_units: tuple[int, ...] = ()
-    filled_channels: tuple[int, ...] = ()  # numbers of those that are made of their neighbours
-    force_unit: str = ""  # `% MVC` where it is percent of the maximum voluntary contraction; empty where nobody says
-    notes: tuple[str, ...] = ()  # what a user must know of how it was read, a sentence each that names the recording
-    seams: tuple[int, ...] = ()  # increasing samples at which time is missing: none follows on from the one before
+    filled_channels: tuple[int, ...] = ()
+    force_unit: str = ""
+    notes: tuple[str, ...] = ()
+    seams: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         signal = self.signal

@@ -13,7 +13,24 @@ Label = Callable[[Trains, Indices, int, int], NDArray[np.float32]]
 
 
 def window_starts(n_samples: int, window: int, step: int) -> Indices:
-    """Return the first sample of every window that fits: window n predicts sample n*step from `window` samples around it."""
+    """Return the first sample of every window that fits: window n predicts sample n*step from `window` samples around it.
+
+    Parameters
+    ----------
+    n_samples : int
+        Length of the recording.
+    window, step : int
+        Samples in a window, and between two windows.
+
+    Returns
+    -------
+    array of int64, (window,)
+
+    Raises
+    ------
+    ValueError
+        When the window is longer than the recording.
+    """
     if window > n_samples:
         raise ValueError(f"window={window} is longer than the recording ({n_samples} samples)")
     first = -(-(window // 2) // step)  # the first n whose window starts inside the signal
@@ -28,18 +45,39 @@ def _discharges_within(trains: Trains, low: Indices, high: Indices) -> NDArray[n
 
 
 def label_step(trains: Trains, starts: Indices, window: int, step: int) -> NDArray[np.float32]:
-    """Label (window, unit) the discharges in the step around each window's centre: each discharge counts once."""
+    """Label the discharges in the step around each window's centre: each discharge counts once.
+
+    Parameters
+    ----------
+    trains : sequence of arrays of int64
+        The samples at which each motor unit discharges, increasing.
+    starts : array of int64, (window,)
+        The first sample of each window.
+    window, step : int
+        Samples in a window, and between two windows.
+
+    Returns
+    -------
+    array of float32, (window, unit)
+        1 where the unit discharges, else 0.
+    """
     low = starts + window // 2 - step // 2
     return _discharges_within(trains, low, low + step)
 
 
 def label_window(trains: Trains, starts: Indices, window: int, step: int) -> NDArray[np.float32]:
-    """Label (window, unit) the discharges anywhere in the window; the positive rate grows with the window."""
+    """Label the discharges anywhere in the window; the positive rate grows with the window.
+
+    Parameters and result are those of `label_step`.
+    """
     return _discharges_within(trains, starts, starts + window)
 
 
 def label_centre(trains: Trains, starts: Indices, window: int, step: int, tolerance: int) -> NDArray[np.float32]:
-    """Label (window, unit) the discharges within +-tolerance samples of the window's centre."""
+    """Label the discharges within +-`tolerance` samples of the window's centre.
+
+    Parameters and result are otherwise those of `label_step`.
+    """
     if tolerance < 0:
         raise ValueError(f"label.tolerance={tolerance} samples is negative")
     centres = starts + window // 2
@@ -76,7 +114,26 @@ def coverage(n_samples: int, starts: Indices, window: int) -> Indices:
 
 
 def overlap_audit(n_samples: int, starts: Indices, window: int, train: Indices, test: Indices) -> tuple[float, float]:
-    """Return the share of test windows that overlap a training window, and the mean share of their samples seen in training."""
+    """Return how much of the test part was seen in training.
+
+    Parameters
+    ----------
+    n_samples : int
+        Length of the recording.
+    starts : array of int64, (window,)
+        The first sample of each window.
+    window : int
+        Samples in a window.
+    train, test : array of int64
+        Indices of the windows that train and test.
+
+    Returns
+    -------
+    overlapping : float
+        The share of the test windows that overlap a training window.
+    samples_seen : float
+        The mean share of a test window's samples that training windows cover.
+    """
     seen = np.concatenate([[0], np.cumsum(coverage(n_samples, starts[train], window) > 0)])
     samples_seen = seen[starts[test] + window] - seen[starts[test]]
     return float(np.mean(samples_seen > 0)), float(np.mean(samples_seen) / window)

@@ -22,30 +22,66 @@ CALLED = {  # what a split deals: at rest or not, single windows or groups
 
 @dataclass(frozen=True)
 class Events:
-    """What a split may know of windows that follow events, such as CAPs; every array is (window,)."""
+    """What a split may know of windows that follow events, such as CAPs.
 
-    label: Indices  # class
-    stimulus: Indices | None  # that the event belongs to; None where it is not known
+    Parameters
+    ----------
+    label : array of int64, (window,)
+        Class.
+    stimulus : array of int64, (window,), optional
+        The stimulus that the event belongs to; None where it is not known.
+    classes : tuple of str
+        Names of the classes.
+    test_share : float
+        Held out once for testing, the same for all folds.
+    given : array of bool, (window,), optional
+        What the source itself has set aside for testing.
+    at_rest : bool
+        Windows from between the stimuli, each in one stretch of them, instead.
+    """
+
+    label: Indices
+    stimulus: Indices | None
     classes: tuple[str, ...]
-    test_share: float  # held out once for testing, the same for all folds
-    given: NDArray[np.bool_] | None = None  # what the source itself has set aside for testing
-    at_rest: bool = False  # windows from between the stimuli, each in one stretch of them, instead
+    test_share: float
+    given: NDArray[np.bool_] | None = None
+    at_rest: bool = False
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """What a split may know of the time axis."""
+    """What a split may know of the time axis.
+
+    Parameters
+    ----------
+    n_samples : int
+        Length of the recording.
+    rate_hz : float
+        Sampling rate in hertz.
+    spike_trains : sequence of arrays of int64
+        Samples at which each motor unit discharges.
+    force : array of float32, (time,), optional
+        In any unit.
+    events : Events, optional
+        Where windows follow events instead of filling the time axis.
+    """
 
     n_samples: int
     rate_hz: float
-    spike_trains: Trains = ()  # samples
-    force: NDArray[np.float32] | None = None  # (time,)
-    events: Events | None = None  # where windows follow events instead of filling the time axis
+    spike_trains: Trains = ()
+    force: NDArray[np.float32] | None = None
+    events: Events | None = None
 
 
 @dataclass(frozen=True)
 class Split:
-    """Indices of the windows that train, validate and test; windows that straddle two parts are in none."""
+    """Indices of the windows that train, validate and test; windows that straddle two parts are in none.
+
+    Parameters
+    ----------
+    train, validation, test : array of int64
+        Each index in at most one of them.
+    """
 
     train: Indices
     validation: Indices
@@ -60,6 +96,28 @@ def random(starts: Indices, window: int, timeline: Timeline, fold: int, seed: in
 
     Windows that fill the time axis are dealt to five subsets, each tested once. Of windows that follow events a share is
     held out for testing, and of five folds over the rest one validates.
+
+    Parameters
+    ----------
+    starts : array of int64, (window,)
+        The first sample of each window.
+    window : int
+        Samples in a window.
+    timeline : Timeline
+        What is known of the recording.
+    fold : int
+        Which fold, 0 to 4.
+    seed : int
+        Of the dealing.
+
+    Returns
+    -------
+    Split
+
+    Raises
+    ------
+    ValueError
+        For another fold, or when there are too few windows or events.
     """
     _check_fold(fold, N_FOLDS, "five subsets")
     if timeline.events is not None:
@@ -74,8 +132,13 @@ def random(starts: Indices, window: int, timeline: Timeline, fold: int, seed: in
 def stimulus(starts: Indices, window: int, timeline: Timeline, fold: int, seed: int) -> Split:
     """Split windows that follow events so that those of one stimulus stay together, class by class.
 
-    A share of each class's stimuli is held out for testing, and of five folds over the rest one validates. Raises
-    ValueError where no stimuli are known or a class has fewer than seven.
+    A share of each class's stimuli is held out for testing, and of five folds over the rest one validates. Parameters and
+    result are those of `random`.
+
+    Raises
+    ------
+    ValueError
+        Where no stimuli are known or a class has fewer than seven.
     """
     _check_fold(fold, N_FOLDS, "five folds")
     events = timeline.events
@@ -91,7 +154,15 @@ def stimulus(starts: Indices, window: int, timeline: Timeline, fold: int, seed: 
 
 
 def given(starts: Indices, window: int, timeline: Timeline, fold: int, seed: int) -> Split:
-    """Test on what the source itself has set aside; of five random folds over the rest one validates."""
+    """Test on what the source itself has set aside; of five random folds over the rest one validates.
+
+    Parameters and result are those of `random`.
+
+    Raises
+    ------
+    ValueError
+        Where the source has set nothing aside.
+    """
     _check_fold(fold, N_FOLDS, "five folds")
     events = timeline.events
     if events is None or events.given is None:
@@ -129,7 +200,19 @@ def blocked(
 
     Each phase of the contraction is cut into rounds of five blocks of about `block_s` seconds, one per subset; in a round
     the dealing is chosen that spreads the discharges of each unit most evenly. Blocks do not depend on window or step. A
-    window that touches two parts is left out. Raises ValueError when a window is longer than a block.
+    window that touches two parts is left out. Parameters and result are otherwise those of `random`.
+
+    Parameters
+    ----------
+    block_s : float
+        Length of a block aimed at, in seconds.
+    shortest_block_s : float
+        A phase that is too short for five blocks of this length joins the one before.
+
+    Raises
+    ------
+    ValueError
+        When a window is longer than a block.
     """
     _check_fold(fold, N_FOLDS, "five subsets")
     _check_continuous(timeline, "blocked")
@@ -149,10 +232,22 @@ def blocked(
 
 
 def contraction(starts: Indices, window: int, timeline: Timeline, fold: int, validation: float) -> Split:
-    """Test on one contraction and train on the others, of each of which the middle `validation` share validates.
+    """Test on one contraction and train on the others.
 
-    A contraction reaches from the middle of the rest before it to the middle of the rest after it. `fold` counts the
-    contractions from 0. Raises ValueError when fewer than two are found or `fold` names none.
+    A contraction reaches from the middle of the rest before it to the middle of the rest after it. Parameters and result are
+    otherwise those of `random`.
+
+    Parameters
+    ----------
+    fold : int
+        The contraction that tests, from 0.
+    validation : float
+        Share of each training contraction, from its middle, that validates.
+
+    Raises
+    ------
+    ValueError
+        When fewer than two contractions are found or `fold` names none.
     """
     _check_continuous(timeline, "contraction")
     found = contractions(timeline)

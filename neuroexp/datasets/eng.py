@@ -36,12 +36,48 @@ def eng(
 ) -> Fold:
     """Cut a signature of `window` samples around every CAP and label it with its class.
 
-    A CAP is a peak between two thresholds, which the stimuli of the training part set, those of all classes together or
-    with `thresholds="class"` of each class for itself; with "all" the whole recording of each class does, as in runs of
-    earlier versions, which name none. `windows="rest"` takes windows from between the stimuli instead: each class is a
-    recording of its own, and what can be told apart there is the recording, not the nerve. With CAPs a small probe learns
-    these windows, split as the CAPs are: the fold's control. Raises ValueError for another kind of recording, sampling
-    rate or number of channels, or when a class has too little for the split.
+    A CAP is a peak between two thresholds, which the stimuli of the training part set.
+
+    Parameters
+    ----------
+    recording : Session, Animals or Signatures
+        Of a nerve cuff.
+    window : int
+        Samples in a signature.
+    step : None
+        Windows follow CAPs.
+    fold, seed : int
+        Which fold validates, and the seed of the order of the batches.
+    split : function
+        From windows to parts, such as `stimulus`.
+    rate_hz : float
+        The sampling rate that window is counted in.
+    preprocessing : Preprocessing
+        What is done to the signal before.
+    cache : str
+        Folder of signatures that were prepared already.
+    order : str
+        "spatial": the contacts of a ring are adjacent rows; "temporal": the rings of a contact.
+    windows : str
+        "cap", or "rest" for windows from between the stimuli: each class is a recording of its own, and what can be told apart
+        there is the recording, not the nerve. With "cap" a small probe learns those windows, split as the CAPs are: the fold's
+        control.
+    test_share : float
+        Share of each class that is held out for testing.
+    batch_size : int
+        Windows in a training batch.
+    thresholds : str
+        "pooled": one pair for all classes; "class": of each class for itself; "all": the whole recording of each class sets
+        them, as in runs of earlier versions, which name none.
+
+    Returns
+    -------
+    Fold
+
+    Raises
+    ------
+    ValueError
+        For another kind of recording, sampling rate or number of channels, or when a class has too little for the split.
     """
     _check(recording, step, order, windows, thresholds, test_share, batch_size)
     steps = {} if isinstance(recording, Signatures) else dataclasses.asdict(preprocessing)  # else cut elsewhere

@@ -28,13 +28,45 @@ def hdsemg(
     batch_size: int,
     order: int = ORDER,
 ) -> Fold:
-    """Cut the recording into windows of `window` samples, `step` apart, and label them with the motor units' discharges.
+    """Cut the recording into windows and label them with the motor units' discharges.
 
-    With `align` every spike train is moved to the peak of its spike-triggered-average energy, within +-`max_lag_ms`,
-    estimated on samples and discharges of the training windows alone. `band_hz` filters the signal first, forwards and
-    backwards (`zero_phase`) or causally; None leaves it raw. `order` is the filter's, see `signals.butterworth`; it is no key
-    of the configuration, so that earlier runs keep theirs, and is typed as `+dataset.order=1`. Raises ValueError for a
-    recording without discharges or with another sampling rate than `rate_hz`.
+    Parameters
+    ----------
+    recording : Recording
+        With spike trains.
+    window, step : int
+        Samples in a window, and between two windows.
+    fold, seed : int
+        Which fold tests, and the seed of the order of the batches.
+    label : function
+        From spike trains and windows to labels, such as `label_step`.
+    split : function
+        From windows to parts, such as `blocked`.
+    rate_hz : float
+        The sampling rate that window and step are counted in.
+    band_hz : (float, float), optional
+        Filters the signal first; None leaves it raw.
+    zero_phase : bool
+        Whether that filter runs forwards and backwards, or is causal.
+    align : bool
+        Moves every spike train to the peak of its spike-triggered-average energy, estimated on samples and discharges of the
+        training windows alone.
+    max_lag_ms : float
+        The largest such move, either way.
+    batch_size : int
+        Windows in a training batch.
+    order : int
+        Of the filter, see `signals.butterworth`. It is no key of the configuration, so that earlier runs keep theirs, and is
+        typed as `+dataset.order=1`.
+
+    Returns
+    -------
+    Fold
+
+    Raises
+    ------
+    ValueError
+        For a recording without discharges or with another sampling rate than `rate_hz`.
     """
     name = recording.name
     if not isinstance(recording, Recording):

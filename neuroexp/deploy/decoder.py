@@ -21,21 +21,49 @@ CHANGED = "{} was changed or damaged after it was exported: its checksum does no
 
 @dataclass(frozen=True)
 class Spec:
-    """Everything beside the weights that it takes to decode a stream of samples with a trained network."""
+    """Everything beside the weights that it takes to decode a stream of samples with a trained network.
 
-    name: str  # of the run
+    Parameters
+    ----------
+    name, run_id : str
+        Of the run.
+    recording : str
+        On which it was trained.
+    dataset : str
+        "hdsemg": a discharge of each unit, per step; "eng": one class, per CAP.
+    outputs : tuple of str
+        Names of the motor units or classes.
+    threshold : float
+        Probability above which a unit discharges.
+    rate_hz : float
+        Sampling rate in hertz.
+    n_channels : int
+        Of the recording, in its order.
+    window : int
+        Samples.
+    step : int or None
+        Samples between windows; None where they follow CAPs.
+    preparation : dict
+        Of the signal: the settings of the dataset that a stream repeats.
+    label : str
+        Which discharges make a window positive: those in the "step", in the "window", near its "centre".
+    digest : str
+        Of the recording, by which it is known again.
+    """
+
+    name: str
     run_id: str
-    recording: str  # on which it was trained
-    dataset: str  # hdsemg: a discharge of each unit, per step; eng: one class, per CAP
-    outputs: tuple[str, ...]  # units or classes
-    threshold: float  # probability above which a unit discharges
+    recording: str
+    dataset: str
+    outputs: tuple[str, ...]
+    threshold: float
     rate_hz: float
-    n_channels: int  # of the recording, in its order
-    window: int  # samples
-    step: int | None  # samples between windows; None where they follow CAPs
-    preparation: dict[str, Any]  # of the signal: the settings of the dataset that a stream repeats
-    label: str = "step"  # which discharges make a window positive: those in the step, in the window, near its centre
-    digest: str = ""  # of the recording, by which it is known again
+    n_channels: int
+    window: int
+    step: int | None
+    preparation: dict[str, Any]
+    label: str = "step"
+    digest: str = ""
 
     def to_json(self) -> str:
         """Return it as text."""
@@ -43,7 +71,13 @@ class Spec:
 
     @classmethod
     def from_json(cls, text: str) -> Spec:
-        """Return what `to_json` wrote; raises ValueError when it is something else."""
+        """Return what `to_json` wrote.
+
+        Raises
+        ------
+        ValueError
+            When it is something else.
+        """
         try:
             words = json.loads(text)
             return cls(**words | {"outputs": tuple(words["outputs"])})
@@ -62,7 +96,21 @@ class Spec:
 
 
 class Decoder(nn.Module):
-    """A trained network with its normalisation: windows (batch, channel, time) in µV to probabilities (batch, output)."""
+    """A trained network with its normalisation: windows in microvolts in, probabilities out.
+
+    Parameters
+    ----------
+    network : nn.Module
+        From standardised windows (batch, channel, time) to logits (batch, output).
+    activation : nn.Module
+        From logits to probabilities.
+    mean, std : array of float32, (channel,)
+        Of the training windows, microvolts.
+    window : int
+        Samples.
+    order : array of int64, (channel,), optional
+        The recording's channel of each of the network's rows; None: the same.
+    """
 
     mean: Tensor
     scale: Tensor
@@ -77,7 +125,7 @@ class Decoder(nn.Module):
         window: int,
         order: NDArray[np.int64] | None = None,
     ):
-        """`mean` and `std` (channel,) are the training windows'; `order` names the channel of each of the network's rows."""
+        """Put the network into evaluation."""
         super().__init__()
         self.network, self.activation, self.window = network.eval(), activation, window
         self.register_buffer("mean", torch.from_numpy(mean)[:, None])
@@ -87,7 +135,18 @@ class Decoder(nn.Module):
         self.register_buffer("order", torch.from_numpy(np.ascontiguousarray(order)))
 
     def forward(self, windows: Tensor) -> Tensor:
-        """Return the probabilities of each window."""
+        """Return the probabilities of each window.
+
+        Parameters
+        ----------
+        windows : Tensor of float32, (batch, channel, time)
+            Microvolts, in the recording's channel order.
+
+        Returns
+        -------
+        Tensor, (batch, output)
+            Between 0 and 1, for each motor unit or class.
+        """
         if self.reorders:
             # with a dimension more, because OpenVINO 2026.4 mixes up channels that are chosen right before a 1-D convolution
             windows = windows.unsqueeze(1).index_select(2, self.order).squeeze(1)

@@ -30,13 +30,34 @@ def read(
     min_pnr_db: float | None = None,
     scale_uv: float = 1,
 ) -> Recording:
-    """Read one result; channels and motor units to leave out are numbered from 1, channels down the grid's columns.
+    """Read one result of DEMUSE.
 
-    `crop` keeps only `startSIGInt` to `stopSIGInt` seconds, which is what was decomposed; None does so where that is a part
-    of the recording and no pulse lies outside. Channels that DEMUSE marks as discarded are left out as well, unless
-    `keep_discarded`, and so are units below a pulse-to-noise ratio of `min_pnr_db`. Without `force` that is left out.
-    `scale_uv` is how many microvolts the file's numbers count in. Raises FileNotFoundError or ValueError, each with one
-    sentence that names the file.
+    Parameters
+    ----------
+    path : str
+        The `.mat` file.
+    crop : bool, optional
+        Whether to keep only `startSIGInt` to `stopSIGInt` seconds, which is what was decomposed; None does so where that is a
+        part of the recording and no pulse lies outside.
+    discard_channels, discard_units : sequence of int
+        Channels and motor units to leave out, numbered from 1, channels down the grid's columns.
+    force : bool
+        False leaves the force out.
+    keep_discarded : bool
+        True keeps the channels that DEMUSE marks as discarded.
+    min_pnr_db : float, optional
+        Leave out motor units of a lower pulse-to-noise ratio, in dB.
+    scale_uv : float
+        How many microvolts the file's numbers count in.
+
+    Returns
+    -------
+    Recording
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        Each with one sentence that names the file.
     """
     if not path:
         raise ValueError("recording=demuse needs a file: add recording.path=FILE.mat")

@@ -19,10 +19,27 @@ def read(
     seed: int = 0,
     neighbours: str = "line",
 ) -> Animals:
-    """Simulate the rats of `train` (None: all others) and of `test`, for `split=given`; settings as in `eng_simulated`.
+    """Simulate rats to train on and others to test on, for `split=given`.
 
-    Every rat has a nerve of its own: fascicles, conduction velocities, and which of them a stimulus excites. Raises
-    ValueError when a rat is in both parts, or a part is empty.
+    Every rat has a nerve of its own: fascicles, conduction velocities, and which of them a stimulus excites.
+
+    Parameters
+    ----------
+    test : sequence of int
+        The rats to test on.
+    train : sequence of int, optional
+        The rats to train on; None: all others.
+    duration_s, beats, selectivity, spontaneous, drift, seed, neighbours
+        As in `eng_simulated`.
+
+    Returns
+    -------
+    Animals
+
+    Raises
+    ------
+    ValueError
+        When a rat is in both parts, or a part is empty.
     """
     rats = list(eng_simulated.SNR_DB)
     training = [rat for rat in rats if rat not in test] if train is None else list(train)

@@ -93,13 +93,37 @@ def read(
     seed: int = 0,
     neighbours: str = "line",
 ) -> Session:
-    """Simulate the cuff recordings of one rat (4 to 9), one per class, `duration_s` each, at the SNR of Table I.
+    """Simulate the cuff recordings of one rat, one per class, at the signal-to-noise ratio of Table I.
 
-    A burst of CAPs comes every `beats` beats of the 70 BPM metronome; `spontaneous` CAPs per second come from any source at
-    any time, of one size in all recordings, so that the stimulus stands out less where the SNR is low. `drift` is the standard
-    deviation of the logarithm of the electrodes' gains from recording to recording: a mark that tells the classes apart
-    without any nerve activity. `neighbours` is `ring`, or `line` as in earlier versions, see `noise`.
-    Raises ValueError when a value makes no recording.
+    Parameters
+    ----------
+    rat : int
+        4 to 9.
+    duration_s : float
+        Seconds per class.
+    beats : int
+        A burst of CAPs comes every so many beats of the 70 BPM metronome.
+    selectivity : float
+        Chance that an evoked CAP comes from a fascicle that its class prefers.
+    spontaneous : float
+        CAPs per second from any source at any time, of one size in all recordings, so that the stimulus stands out less where
+        the signal-to-noise ratio is low.
+    drift : float
+        Standard deviation of the logarithm of the electrodes' gains from recording to recording: a mark that tells the classes
+        apart without any nerve activity.
+    seed : int
+        Draws everything else.
+    neighbours : str
+        Which electrodes share noise, see `noise`: "ring", or "line" as in earlier versions.
+
+    Returns
+    -------
+    Session
+
+    Raises
+    ------
+    ValueError
+        When a value makes no recording.
     """
     settings = dict(sorted(locals().items()))
     if neighbours == "line":  # earlier recordings keep their digest

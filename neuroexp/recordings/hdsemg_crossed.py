@@ -24,11 +24,28 @@ def read(
     isi_cov: float = 0.15,
     seed: int = 0,
 ) -> Recording:
-    """Simulate a contraction at `train_mvc` and after it one at `test_mvc` percent of maximum, `duration_s` seconds each.
+    """Simulate two contractions with the same motor units, for `split=contraction` with `fold=1`, which tests on the second.
 
-    For `split=contraction` with `fold=1`, which tests on the second. Only units that are active in both are labelled, the
-    `units` strongest of them; the simulator knows them, so nobody has to match them. Both contractions have discharges
-    and noise of their own. Settings otherwise as in `hdsemg_simulated`. Raises ValueError when no unit is active in both.
+    Only units that are active in both are labelled; the simulator knows them, so nobody has to match them. Both contractions
+    have discharges and noise of their own.
+
+    Parameters
+    ----------
+    train_mvc, test_mvc : float
+        Force of the first and of the second in percent of the maximum.
+    duration_s : float
+        Seconds of each.
+    subject, pool_size, units, snr_db, isi_cov, seed
+        As in `hdsemg_simulated`.
+
+    Returns
+    -------
+    Recording
+
+    Raises
+    ------
+    ValueError
+        When no unit is active in both.
     """
     settings = dict(sorted(locals().items()))
     parts = [

@@ -158,12 +158,40 @@ def read(
     isi_cov: float = 0.15,
     seed: int = 0,
 ) -> Recording:
-    """Simulate one recording: 64 electrodes (13x5 less a corner, 8 mm), 2048 Hz, trapezoids at `mvc` percent of maximum.
+    """Simulate one recording: 64 electrodes (13x5 less a corner, 8 mm), 2048 Hz, trapezoids of force.
 
-    `subject` draws the anatomy (depths, end plates, velocities), `seed` the discharges and the noise. All recruited units
-    shape the signal; only the `units` with the strongest action potentials are labelled, as a decomposition finds the
-    large and superficial ones. `snr_db` is the power during the contraction over that of the added noise; None adds
-    none. Raises ValueError when a value makes no recording.
+    All recruited units shape the signal; only the strongest are labelled, as a decomposition finds the large and superficial
+    ones.
+
+    Parameters
+    ----------
+    subject : int
+        Draws the anatomy: depths, end plates, velocities.
+    mvc : float
+        Force of the plateau in percent of the maximum.
+    duration_s : float
+        Seconds.
+    contractions : int
+        Trapezoids in that time.
+    pool_size : int
+        Motor units in the muscle.
+    units : int
+        How many of them are labelled.
+    snr_db : float, optional
+        Power during the contraction over that of the added noise, in dB; None adds none.
+    isi_cov : float
+        Coefficient of variation of the intervals between discharges.
+    seed : int
+        Draws the discharges and the noise.
+
+    Returns
+    -------
+    Recording
+
+    Raises
+    ------
+    ValueError
+        When a value makes no recording.
     """
     settings = dict(sorted(locals().items()))
     found = simulate(subject, mvc, duration_s, contractions, pool_size, units, snr_db, isi_cov, seed)

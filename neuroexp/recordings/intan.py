@@ -29,9 +29,28 @@ def read(path: str | None, rate_hz: float = 30000, fill_channels: Sequence[int] 
     """Read a rat's folder with the folders Dorsiflexion, Plantarflexion and Pricking; their files join in order of time.
 
     Headers and digests are read now, voltages when a class is asked for. Where the time stamps of the files, or of one
-    file, do not run on, the recording has a seam. A channel in `fill_channels` (numbered from 1) becomes the mean of the
-    nearest contacts to either side, around its ring, that are not filled themselves. `missing` is what to advise without a
-    folder. Raises FileNotFoundError or ValueError, each with one sentence that names the file.
+    file, do not run on, the recording has a seam.
+
+    Parameters
+    ----------
+    path : str
+        The rat's folder.
+    rate_hz : float
+        The sampling rate that the files must have.
+    fill_channels : sequence of int
+        Channels, numbered from 1, that become the mean of the nearest contacts to either side, around their ring, that are not
+        filled themselves.
+    missing : str
+        What to advise without a folder.
+
+    Returns
+    -------
+    Session
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        Each with one sentence that names the file.
     """
     folder = _folder(path, missing)
     name, fills = plain(folder.name), _fills(fill_channels)

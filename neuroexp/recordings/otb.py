@@ -33,12 +33,32 @@ def read(
     min_pnr_db: float | None = None,
     scale_uv: float = 1,
 ) -> Recording:
-    """Read one export; channels and motor units to leave out are numbered from 1 in the order of the file.
+    """Read one export of OTBioLab+.
 
-    Channels in other units of voltage become microvolts, times `scale_uv` where the file does not tell the truth; columns
-    that are not of the electrode grid are left out, and so are units below a pulse-to-noise ratio of `min_pnr_db`. Without
-    `force` that is left out too. `missing` is what to advise when the file is not there. Raises FileNotFoundError or
-    ValueError, each with one sentence that names the file.
+    Parameters
+    ----------
+    path : str
+        The `.mat` file.
+    discard_channels, discard_units : sequence of int
+        Channels and motor units to leave out, numbered from 1 in the order of the file.
+    force : bool
+        False leaves the force out.
+    missing : str
+        What to advise when the file is not there.
+    min_pnr_db : float, optional
+        Leave out motor units of a lower pulse-to-noise ratio, in dB.
+    scale_uv : float
+        Multiplies the microvolts that the file describes, where it does not tell the truth.
+
+    Returns
+    -------
+    Recording
+        In microvolts, whatever the unit of the file. Columns that are not of the electrode grid are left out, with a note.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        Each with one sentence that names the file.
     """
     scale = factor(scale_uv)
     file = load(path, NEEDED, READS, missing)

@@ -17,13 +17,32 @@ READS = f"recording=signatures reads MATLAB files such as Training_Fold1_RAW.mat
 
 
 def read(path: str | None, order: str = "ring", rate_hz: float = 30000, missing: str = "") -> Signatures:
-    """Read `training_data_rat` and `test_data_rat` (5600, n_caps) with `training_data_labels`, `test_data_labels` in 1..3.
+    """Read signatures that are cut already: `training_data_rat` and `test_data_rat` (5600, n_caps) with their labels in 1..3.
 
     A column is assumed to hold one channel after another, each with its 100 samples in order of time, as the code that
-    came with these files takes it. `order` says how the channels follow in the file: "ring" by ring, or "contact" by
-    contact as in the folder `..._ConPerRing`; the windows returned are always ring by ring. Where on a time axis a
-    signature was cut is not known: `first` and `n_samples` lay the training and then the test signatures end to end.
-    `missing` is what to advise without a file. Raises FileNotFoundError or ValueError with one sentence.
+    came with these files takes it. Where on a time axis a signature was cut is not known: `first` and `n_samples` lay the
+    training and then the test signatures end to end.
+
+    Parameters
+    ----------
+    path : str
+        The `.mat` file.
+    order : str
+        How the channels follow in the file: "ring" by ring, or "contact" by contact as in the folder `..._ConPerRing`.
+    rate_hz : float
+        Sampling rate in hertz, which the file does not say.
+    missing : str
+        What to advise without a file.
+
+    Returns
+    -------
+    Signatures
+        Always ring by ring.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        Each with one sentence.
     """
     if not path:
         sentence = "recording=signatures needs a file: add recording.path=Training_Fold1_RAW.mat"

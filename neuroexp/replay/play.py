@@ -37,17 +37,37 @@ COUNTED = "every CAP of a recording counts as of its class, spontaneous ones and
 
 @dataclass(frozen=True)
 class Options:
-    """How to replay."""
+    """How to replay.
+
+    Parameters
+    ----------
+    chunk : int
+        Samples that come at a time.
+    real_time : bool
+        By the clock, or as fast as it goes.
+    threads : int
+        Of the engine.
+    engine : str
+        Its name, such as "eager" or "int8".
+    seconds : float, optional
+        Of the recording or stream.
+    threshold : float, optional
+        In place of the run's own.
+    input, output : str, optional
+        Names of live streams.
+    channels : str, optional
+        Of the live input, by label or number.
+    """
 
     chunk: int
     real_time: bool
     threads: int
     engine: str
     seconds: float | None
-    threshold: float | None  # in place of the run's own
+    threshold: float | None
     input: str | None
     output: str | None
-    channels: str | None = None  # of the live input, by label or number
+    channels: str | None = None
 
 
 def options(words: Mapping[str, str], spec: Spec) -> Options:
@@ -111,10 +131,32 @@ class _Known:
 
 
 def replay(spec: Spec, source: Source | None, chosen: Options, engine: Predict, place: Path) -> dict[str, Any]:
-    """Replay `source`, or without one the live input; write events, summary and picture into `place`, return the summary.
+    """Replay a recording or a live stream; write events, summary and picture into a folder.
 
-    What `place` held is replaced at the end; a recording that is stopped on its way goes into a folder of its own. Raises
-    ValueError when the source is not of the run's kind.
+    What the folder held is replaced at the end; a recording that is stopped on its way goes into a folder of its own.
+
+    Parameters
+    ----------
+    spec : Spec
+        Of the decoder.
+    source : Source, optional
+        What to replay; None: the live input of `chosen`.
+    chosen : Options
+        How.
+    engine : function
+        From one window (channel, time) in microvolts to its probabilities.
+    place : Path
+        The folder.
+
+    Returns
+    -------
+    dict
+        The summary, as in `summary.json`.
+
+    Raises
+    ------
+    ValueError
+        When the source is not of the run's kind.
     """
     from neuroexp.replay import view  # noqa: PLC0415 - only a terminal needs it
 

@@ -31,15 +31,32 @@ LABELS: dict[str, segments.Label] = {"step": segments.label_step, "window": segm
 
 @dataclass(frozen=True)
 class Source:
-    """One recording, or those of a cuff, one per class."""
+    """One recording, or those of a cuff, one per class.
+
+    Parameters
+    ----------
+    name : str
+        How tables and figures call it.
+    parts : tuple of (str, function)
+        The name of each ("" for the only one), and how to read it.
+    simulated : bool
+        Whether a simulator made it.
+    own : bool
+        Whether it is the recording that the run was trained on.
+    tested, trained : array of bool, (time,), optional
+        The samples that the run was tested on, and those that it was trained on where windows have a step; recordings end to
+        end.
+    label : function, optional
+        Which discharges make a window positive, where that is known.
+    """
 
     name: str
-    parts: tuple[tuple[str, Callable[[], Recording]], ...]  # the name of each ("" for the only one), and how to read it
+    parts: tuple[tuple[str, Callable[[], Recording]], ...]
     simulated: bool
-    own: bool = False  # whether it is the recording that the run was trained on
-    tested: NDArray[np.bool_] | None = None  # the samples (time,) that the run was tested on, recordings end to end
-    trained: NDArray[np.bool_] | None = None  # and those that it was trained on, where windows have a step
-    label: segments.Label | None = None  # which discharges make a window positive, where that is known
+    own: bool = False
+    tested: NDArray[np.bool_] | None = None
+    trained: NDArray[np.bool_] | None = None
+    label: segments.Label | None = None
 
     @property
     def title(self) -> str:

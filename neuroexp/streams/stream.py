@@ -28,10 +28,18 @@ SIGNATURES = (
 
 @dataclass(frozen=True)
 class Window:
-    """What the decoder sees at once."""
+    """What the decoder sees at once.
 
-    start: int  # its first sample, counted in the stream
-    values: NDArray[np.float32]  # (channel, time), filtered, microvolts
+    Parameters
+    ----------
+    start : int
+        Its first sample, counted in the stream.
+    values : array of float32, (channel, time)
+        Filtered, microvolts.
+    """
+
+    start: int
+    values: NDArray[np.float32]
 
 
 @dataclass
@@ -175,10 +183,20 @@ class Stream:
     filter goes on as if nothing were missing: a restart would ring longer with the signal's offset than the splice does. At a
     seam of a recording it starts anew, as it did where the recording was prepared. Windows that touch a gap are left out
     and counted in `health`.
+
+    Parameters
+    ----------
+    spec : Spec
+        Of the decoder.
+
+    Raises
+    ------
+    ValueError
+        When the run's preparation cannot be repeated on a stream.
     """
 
     def __init__(self, spec: Spec):
-        """Raises ValueError when the run's preparation cannot be repeated on a stream."""
+        """Begin before the first sample."""
         cuff = spec.dataset == "eng"
         if cuff and not {"clip_uv", "band_hz", "cap_low_uv", "cap_high_uv", "exclusion_ms"} <= spec.preparation.keys():
             raise ValueError(f"{spec.name} {SIGNATURES}")
@@ -201,10 +219,24 @@ class Stream:
             self.health.note(CAUSAL)
 
     def push(self, chunk: ArrayLike, first: int | None = None) -> Iterator[Window]:
-        """Take samples (time, channel) in microvolts, yield the windows that they complete; to be iterated to its end.
+        """Take samples, yield the windows that they complete; to be iterated to its end.
 
-        `first` is the number of the chunk's first sample, where the source counts them; the very first one says where the
-        count begins. Raises ValueError for another number of channels than the run was trained on.
+        Parameters
+        ----------
+        chunk : array, (time, channel)
+            Microvolts.
+        first : int, optional
+            The number of the chunk's first sample, where the source counts them; the very first one says where the count
+            begins.
+
+        Yields
+        ------
+        Window
+
+        Raises
+        ------
+        ValueError
+            For another number of channels than the run was trained on.
         """
         with np.errstate(over="ignore"):  # what is too large for a float32 is not finite and is replaced
             values = np.asarray(chunk, dtype=np.float32)

@@ -23,10 +23,17 @@ class Classification(LightningModule):
     """Train `model` on the cross-entropy; score accuracy, F1 of each class and their mean.
 
     After a test `confusion` (true class, predicted class) counts the windows of the test part.
+
+    Parameters
+    ----------
+    model : nn.Module
+        From windows (batch, channel, time) to logits (batch, class).
+    optimizer : function
+        Builds the optimiser from parameters.
     """
 
     def __init__(self, model: nn.Module, optimizer: Callable[[Iterable[nn.Parameter]], Optimizer]):
-        """`optimizer` builds the optimiser from parameters."""
+        """Begin with empty sums."""
         super().__init__()
         self.model, self.optimizer = model, optimizer
         self.activation = nn.Softmax(dim=1)  # from logits to probabilities

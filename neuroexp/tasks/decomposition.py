@@ -31,10 +31,24 @@ class Decomposition(LightningModule):
 
     After a test `per_unit` holds one row per motor unit, and `probabilities` and `labels` (window, unit) the test part in
     the order of its windows.
+
+    Parameters
+    ----------
+    model : nn.Module
+        From windows (batch, channel, time) to logits (batch, unit).
+    optimizer : function
+        Builds the optimiser from parameters.
+    threshold : float
+        Probability above which a unit discharges, between 0 and 1.
+
+    Raises
+    ------
+    ValueError
+        For a threshold that is no probability.
     """
 
     def __init__(self, model: nn.Module, optimizer: Callable[[Iterable[nn.Parameter]], Optimizer], threshold: float):
-        """`optimizer` builds the optimiser from parameters; a probability above `threshold` is a discharge."""
+        """Begin with empty sums."""
         super().__init__()
         if not 0 < threshold < 1:
             raise ValueError(f"task.threshold={threshold} is no probability between 0 and 1")
