@@ -15,9 +15,10 @@ PACKAGE = ROOT / "neuroexp"
 ROOMS = {
     "__main__": {"__version__", "commands", "terminal"},
     "commands": {
-        "cost", "data", "deploy", "downloads", "evaluation", "machine", "replay", "settings", "store", "sweep", "terminal",
-        "training",
+        "completion", "cost", "data", "deploy", "downloads", "evaluation", "machine", "replay", "settings", "store", "sweep",
+        "terminal", "training",
     },
+    "completion": {"cost", "machine", "settings", "store", "terminal"},
     "replay": {"data", "deploy", "evaluation", "machine", "settings", "streams", "tasks", "terminal"},
     "streams": {"data", "deploy", "terminal"},
     "sweep": {"cost", "evaluation", "machine", "settings", "store", "terminal", "training"},
@@ -39,8 +40,8 @@ ROOMS = {
 }  # fmt: skip
 # library -> the only rooms, or modules of rooms, that know it
 LIBRARIES = {
-    "hydra": {"commands", "settings", "sweep"},
-    "omegaconf": {"commands", "deploy.restore", "replay.source", "settings", "sweep"},
+    "hydra": {"commands", "completion.settings", "settings", "sweep"},
+    "omegaconf": {"commands", "completion.settings", "deploy.restore", "replay.source", "settings", "sweep"},
     "mlflow": {"deploy.finite", "deploy.mlflow_model", "store.tracking"},
     "pytorch_lightning": {"data.fold", "tasks", "training"},
     "matplotlib": {"replay.plot", "tasks"},

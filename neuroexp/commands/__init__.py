@@ -47,6 +47,13 @@ class Command:
 
 
 HYDRA = "Any words of a sweep, as in: neuroexp -m window=20,60 step=10,50"
+COMPLETING = """This prints a script. Type the line of your shell, or add it to the file behind it, which new terminals read:
+
+  bash  eval "$(neuroexp completion bash)"       ~/.bashrc
+  zsh   eval "$(neuroexp completion zsh)"        ~/.zshrc
+  fish  neuroexp completion fish | source        ~/.config/fish/config.fish
+
+Where neuroexp is not on the PATH, write it with its folder, such as ~/neuroexp/.venv/bin/neuroexp, in that line."""
 _ALL = (
     Command(
         "plan",
@@ -125,7 +132,7 @@ _ALL = (
     Command(
         "replay",
         "send a recording or a live stream through a trained run or an exported file",
-        "RUN_ID|FILE [SETTING=VALUE ...]",
+        "RUN_ID|FILE [NAME=VALUE ...]",
         {
             "RUN_ID|FILE": "a run, or a decoder that neuroexp export wrote",
             "recording=NAME": "another recording than that of the run, with recording.path=FILE",
@@ -168,6 +175,13 @@ _ALL = (
             "tracking.uri=URI": STORE,
         },
         example="neuroexp report budget/pareto budget.device=gap9 budget.energy_uj=5",
+    ),
+    Command(
+        "completion",
+        "have bash, zsh or fish complete commands, settings and run ids when Tab is pressed",
+        "SHELL",
+        {"SHELL": "bash, zsh or fish"},
+        note=COMPLETING,
     ),
 )
 COMMANDS = {command.name: command for command in _ALL}

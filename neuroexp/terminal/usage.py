@@ -29,7 +29,7 @@ Hydra's own flags:                                 neuroexp --hydra-help"""
 
 def text(commands: Mapping[str, str]) -> str:
     """Return the help with the commands, a line each, and the groups as they lie in the package."""
-    shown = "\n".join(f"  {name:<8} {line}" for name, line in commands.items())
+    shown = "\n".join(f"  {name:<10} {line}" for name, line in commands.items())
     return TEXT.format(
         commands=shown, groups="\n".join(f"  {group}: {', '.join(options)}" for group, options in groups())
     )
