@@ -9,6 +9,8 @@ from typing import NoReturn
 from hydra._internal.utils import get_args_parser
 
 ASIDE = "overrides"  # all that is no option: the settings
+DONE = ("multirun", "run", "cfg", "info", "shell_completion")  # options that say what is done, of which one may stand
+SHOWN = ("--cfg", "--info")
 
 
 def read(words: Sequence[str]) -> Namespace:
@@ -25,12 +27,26 @@ def read(words: Sequence[str]) -> Namespace:
             "--experimental-rerun repeats nothing here (it would read a pickle, which can hold any code): "
             "neuroexp repeat RUN_ID trains a recorded run again"
         )
+    _check_alone(given)
     for name in ("config_dir", "config_name", "config_path"):
         if "${" in (getattr(given, name) or ""):
             raise ValueError(
                 f"--{name.replace('_', '-')}={getattr(given, name)} holds ${{, which is read as a reference"
             )
     return given
+
+
+def _check_alone(given: Namespace) -> None:
+    """Raise ValueError when two options want different things done, of which Hydra would do neither."""
+    wanted = [f"--{name.replace('_', '-')}" for name in DONE if getattr(given, name) not in (None, False)]
+    if len(wanted) < 2:
+        return
+    first, other = wanted[:2]
+    if first == "--multirun" and other in SHOWN:
+        raise ValueError(
+            f"-m is for a sweep, of which {other} shows one job before it runs: leave -m out, and give each setting one value"
+        )
+    raise ValueError(f"{first} and {other} do not go together: leave one of them out")
 
 
 def ordered(words: Sequence[str]) -> list[str]:
