@@ -136,7 +136,7 @@ def test_with_a_budget_the_table_fits_80_columns_and_says_below_it_what_is_over(
 
 @pytest.mark.process
 def test_what_a_command_does_is_shown_on_a_terminal_and_gone_at_its_end():
-    code = "from neuroexp import display\nwith display.working('reading') as say:\n    say('counting')\nprint('done')"
+    code = "from neuroexp.terminal import screen\nwith screen.working('reading') as say:\n    say('counting')\nprint('done')"
     ours, theirs = pty.openpty()
     subprocess.run([sys.executable, "-c", code], stdout=theirs, stderr=theirs, check=True)
     os.close(theirs)

@@ -401,7 +401,7 @@ def test_the_best_decoder_within_a_budget_over_whatever_was_trained(swept, comma
 
 
 def test_the_report_is_one_page_with_everything(swept):
-    done = python(swept, "experiments", "recording.duration_s=12,14")
+    done = python(swept, "neuroexp", "report", "recording.duration_s=12,14")
     assert done.returncode == 0, done.stdout
     assert "Warning" not in done.stdout
     page = (swept / "outputs" / "paper" / "report.html").read_text()

@@ -26,7 +26,7 @@ def build(name: str, window: int = 60, n_outputs: int = 15) -> nn.Module:
 
 
 def test_every_yaml_has_its_file_and_every_file_its_yaml():
-    files = sorted(path.stem for path in (ROOT / "neuroexp" / "models").glob("*.py") if path.stem != "__init__")
+    files = sorted(path.stem for path in (ROOT / "neuroexp" / "models").glob("*.py") if path.stem[0] != "_")
     assert files == NAMES
 
 

@@ -556,15 +556,13 @@ def test_a_network_of_ones_own_needs_no_checkout_and_a_run_of_it_trust(afresh, t
     assert done.code == 0, done.out
     assert [result["status"] for result in done.results()] == ["finished", "finished"]
     for module, says in (("plan", "1 finished run"), ("cost", "own W20 S50")):
-        line = [sys.executable, "-m", f"neuroexp.{module}", *words, "model=own", *(SMALL * (module == "plan"))]
+        line = [sys.executable, "-m", "neuroexp", module, *words, "model=own", *(SMALL * (module == "plan"))]
         line += ["seed=1"] * (module == "plan")
         found = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert found.returncode == 0, found.stderr
         assert says in found.stdout
     run_id = done.results()[0]["run_id"]
-    code = (
-        f"from neuroexp import trained; trained.load(trained.ask(['{run_id}', *__import__('sys').argv[1:]], 'usage'))"
-    )
+    code = f"from neuroexp.deploy import restore; restore.load(restore.ask(['{run_id}', *__import__('sys').argv[1:]], 'usage'))"
     for typed, says in (
         ([], "type 'trusted=[own_networks]' on this command line"),
         (["trusted=[pathlib]"], "_target_=own_networks.Own is refused"),

@@ -89,11 +89,12 @@ def report(name: str, recorded: Mapping[str, float], scores: Mapping[str, float]
     for column in (name, "recorded", "repeated", "difference"):
         grid.add_column(column, justify="left" if column == name else "right")
     keys = [key for key in recorded if key.startswith(COMPARED) and not _of_one(key, recorded, scores)]
-    gone = sorted(key for key in keys if key not in scores)  # this version scores something else in their place
-    keys = [key for key in keys if key in scores]
+    # the control is measured in another way now, and says other things
+    gone = sorted(key for key in keys if key.startswith("control/") and key not in scores)
+    keys = [key for key in keys if key not in gone]
     largest = 0.0
     for key in sorted(keys):
-        now = scores[key]
+        now = scores.get(key, math.nan)
         difference = now - recorded[key]
         largest = max(largest, abs(difference)) if math.isfinite(difference) else math.inf
         grid.add_row(key, f"{recorded[key]:.6f}", f"{now:.6f}", f"{difference:+.2g}" if difference else "0")
