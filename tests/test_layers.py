@@ -126,7 +126,7 @@ def test_depthwise_equals_a_convolution(kernel, copies):
 
 FAULTS = """
 import resource, torch
-from neuroexp import memory
+from neuroexp.machine import memory
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
