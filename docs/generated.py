@@ -21,11 +21,10 @@ def command_pages() -> str:
     """Return a section for each command: what it does, how it is typed, and what its words mean."""
     parts = []
     for command in commands.COMMANDS.values():
-        words = {**command.words, **command.settings}
-        parts += [f"## {command.name}", f"{command.line[0].upper()}{command.line[1:]}."]
+        parts += [f"## {command.name}", command.sentence]
         parts.append(f"```text\nneuroexp {command.name} {command.typed}\n```")
-        if words:
-            rows = [f"| {_code(word)} | {_cell(what)} |" for word, what in words.items()]
+        if command.meanings:
+            rows = [f"| {_code(word)} | {_cell(what)} |" for word, what in command.meanings.items()]
             parts.append("\n".join(["| word | meaning |", "| --- | --- |", *rows]))
         if command.note:
             parts.append(_sentence(command.note))

@@ -24,11 +24,8 @@ def main() -> None:
     if {"-h", "--help"} & set(words):
         from neuroexp.terminal import usage  # noqa: PLC0415 - it reads the configuration groups
 
-        print(
-            commands.COMMANDS[name].help
-            if name
-            else usage.text({command.name: command.line for command in commands.COMMANDS.values()})
-        )
+        lines = {command.name: command.line for command in commands.COMMANDS.values()}
+        print(commands.COMMANDS[name].help if name else usage.text(lines))
         return
     if name:
         del sys.argv[1]

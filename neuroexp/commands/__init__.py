@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+RUN_ID = "from the table of a sweep or from MLflow; its first letters are enough"
 STORE = "the MLflow store, by default that of ./outputs"
 MOVED = "where the recording lies now, if it has moved"
 
@@ -19,9 +20,8 @@ class Command:
     line: str
     typed: str  # after the name
     words: dict[str, str] = field(default_factory=dict)  # what those are
-    settings: dict[str, str] = field(
-        default_factory=dict
-    )  # as above: what is typed as name=value and is this command's own
+    # as above: what is typed as name=value and is this command's own
+    settings: dict[str, str] = field(default_factory=dict)
     note: str = ""
     example: str = ""
 
@@ -33,12 +33,21 @@ class Command:
     @property
     def help(self) -> str:
         """What it does, and what can be typed after it."""
-        words = self.words | self.settings
-        width = max((len(word) for word in words), default=0)
-        parts = [self.usage, f"{self.line[0].upper()}{self.line[1:]}."]
-        parts += ["\n".join(f"  {word:<{width}}  {what}" for word, what in words.items())]
+        width = max((len(word) for word in self.meanings), default=0)
+        parts = [self.usage, self.sentence]
+        parts += ["\n".join(f"  {word:<{width}}  {what}" for word, what in self.meanings.items())]
         parts += [self.note, f"Example: {self.example}" if self.example else ""]
         return "\n\n".join(part for part in parts if part)
+
+    @property
+    def sentence(self) -> str:
+        """What it does, as a sentence."""
+        return f"{self.line[0].upper()}{self.line[1:]}."
+
+    @property
+    def meanings(self) -> dict[str, str]:
+        """All that can be typed after it, and what that is."""
+        return self.words | self.settings
 
     @property
     def own(self) -> tuple[str, ...]:
@@ -80,7 +89,7 @@ _ALL = (
         "train a recorded run again and compare the scores",
         "RUN_ID [trusted=[MODULE]] [recording.path=FILE] [tracking.uri=URI]",
         {
-            "RUN_ID": "from the table of a sweep or from MLflow; its first letters are enough",
+            "RUN_ID": RUN_ID,
             "trusted=[MODULE]": "a module of your own whose network the run may load",
             "recording.path=FILE": MOVED,
             "tracking.uri=URI": STORE,
@@ -104,7 +113,7 @@ _ALL = (
         "write a trained run as files for a device, and compare them with it",
         "RUN_ID [to=FOLDER] [forms=FORM,...] [calibration=N] [recording.path=FILE] [tracking.uri=URI]",
         {
-            "RUN_ID": "from the table of a sweep or from MLflow; its first letters are enough",
+            "RUN_ID": RUN_ID,
             "recording.path=FILE": MOVED,
             "tracking.uri=URI": STORE,
         },
@@ -119,7 +128,7 @@ _ALL = (
         "measure how late a trained run decides, engine by engine",
         "RUN_ID [engines=ENGINE,...] [threads=N,...] [seconds=N] [recording.path=FILE] [tracking.uri=URI]",
         {
-            "RUN_ID": "from the table of a sweep or from MLflow; its first letters are enough",
+            "RUN_ID": RUN_ID,
             "recording.path=FILE": MOVED,
             "tracking.uri=URI": STORE,
         },

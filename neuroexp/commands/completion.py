@@ -76,7 +76,7 @@ def _of_settings(
 
 def _of_command(chosen: Command, words: Sequence[str], current: str) -> Iterator[Answer]:
     """Yield what can come next in a command, by what the table says of it."""
-    table = chosen.words | chosen.settings
+    table = chosen.meanings
     if current.startswith("run_id=") and any("RUN_ID" in name for name in table):
         table["run_id=RUN_ID"] = ""  # a longer way of typing it
     flags = {name.partition(" ")[0]: " " in name for name in table if name.startswith("-")}

@@ -20,8 +20,7 @@ def command(main: Callable[P, None]) -> Callable[P, None]:
     @functools.wraps(main)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
-            if not {"-h", "--help"} & set(sys.argv[1:]):
-                places.here()
+            places.here()
             main(*args, **kwargs)
             sys.stdout.flush()
         except BrokenPipeError:  # as `| head` does, which has read enough
