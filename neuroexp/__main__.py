@@ -7,11 +7,13 @@ import sys
 from types import TracebackType
 
 from neuroexp import __version__, commands
+from neuroexp.machine import garbage
 
 
 def main() -> None:
     """Do what was typed, or print its help; exit with 2 for a word that means nothing."""
     sys.excepthook = _end
+    garbage.seldom()
     words = sys.argv[1:]
     try:
         name = commands.chosen(words)

@@ -1,5 +1,6 @@
 """What reaches the process of a job besides its orders, and settings of a trainer that leave nothing to test."""
 
+import gc
 import os
 import signal
 
@@ -40,3 +41,24 @@ def test_a_training_that_cannot_be_tested_says_why(several):
     for done, (_, said) in zip(several([(*small, word) for word, _ in words]), words, strict=True):
         assert done.code == 1
         assert said in done.text
+
+
+WATCHED = """
+import gc
+from pathlib import Path
+from neuroexp.models.mldcnn import MLDCNN
+
+class Watched(MLDCNN):
+    def forward(self, windows):
+        Path("thresholds").write_text(str(gc.get_threshold()))
+        return super().forward(windows)
+"""
+
+
+@pytest.mark.parametrize("sweep", [(), ("-m",)])
+def test_a_training_looks_for_garbage_as_often_as_python_does(neuroexp, tmp_path, sweep):
+    (tmp_path / "watched.py").write_text(WATCHED)
+    words = ("trusted=[watched]", "model._target_=watched.Watched", "recording.duration_s=12", "trainer=smoke")
+    done = neuroexp(*sweep, *words, PYTHONPATH=str(tmp_path))
+    assert done.code == 0, done.out
+    assert (tmp_path / "thresholds").read_text() == str(gc.get_threshold())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,7 +11,10 @@ from typing import Any
 
 import hydra._internal.hydra as hydras
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import ConfigRepository
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.errors import ConfigCompositionException
+from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.basecontainer import BaseContainer
 from yaml import YAMLError
@@ -53,12 +58,40 @@ PLAIN = re.compile(r"[\w.-]*")
 KEPT = 50  # jobs of a sweep, at most, composed before they begin
 
 
+class Repository(ConfigRepository):
+    """The files of a search path, each read and parsed once: a sweep composes the same ones for every job."""
+
+    def __init__(self, config_search_path: ConfigSearchPath):
+        """Read nothing yet."""
+        super().__init__(config_search_path)
+        self._read: dict[tuple[tuple[str, str], ...], dict[str, bytes]] = {}
+
+    def load_config(self, config_path: str) -> ConfigResult | None:
+        """Return what a file holds, as a copy: composing changes it."""
+        read = self._read.setdefault(tuple((source.scheme(), source.path) for source in self.sources), {})
+        if config_path not in read:
+            read[config_path] = pickle.dumps(super().load_config(config_path))  # copies six times faster than deepcopy
+        found: ConfigResult | None = pickle.loads(read[config_path])
+        return found
+
+    def __deepcopy__(self, _: Any) -> Repository:
+        """Return one that may be given other sources, as Hydra does for each composition, and knows what has been read."""
+        twin = copy.copy(self)
+        twin.sources, twin._read = list(self.sources), self._read
+        return twin
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a launcher sends to another process, which reads for itself."""
+        return self.__dict__ | {"_read": {}}
+
+
 class Loader(ConfigLoaderImpl):
     """Composes as Hydra does, and raises ConfigCompositionException for what a configuration may not have Hydra do."""
 
-    def __init__(self, *args: Any, **kwargs: Any):
+    def __init__(self, config_search_path: ConfigSearchPath):
         """Take what Hydra's own loader takes."""
-        super().__init__(*args, **kwargs)
+        super().__init__(config_search_path)
+        self.repository = Repository(config_search_path)
         self._composed: dict[tuple[str, ...], DictConfig] = {}  # jobs of a sweep that have not begun
 
     def load_configuration(

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from neuroexp.machine import files, places
+from neuroexp.machine import files, garbage, places
 from neuroexp.machine.sentence import interrupted, sentence
 from neuroexp.settings import keys, resolved, sources, trust
 from neuroexp.store import provenance
@@ -106,6 +106,7 @@ def _run(job: Job, result: Result, started: Callable[[str], None]) -> None:
                 run.tags({sources.TAG: "true"})
             from neuroexp.training.train import train  # noqa: PLC0415 - seconds that a cell which is finished does not need
 
+            garbage.usual()
             scores = train(job, run, cell)
         except BaseException as error:
             killed = interrupted(error)

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from neuroexp.machine import garbage
 from neuroexp.machine.sentence import sentence, told
 from neuroexp.store.job import Job, Result
 from neuroexp.sweep.attempt import run
@@ -174,6 +175,7 @@ class Worker:
 
 def _serve(connection: Connection, parent: int) -> None:
     """Do jobs until there are no more; leave at once when the parent is gone."""
+    garbage.seldom()
     signal.signal(signal.SIGTERM, _interrupt)
     if HANGUP is not None:
         signal.signal(HANGUP, signal.SIG_IGN)  # the launch is told as well, and tells this process
