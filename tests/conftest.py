@@ -24,6 +24,7 @@ from neuroexp.matlab import parser
 from neuroexp.recordings import hdsemg_simulated
 
 ROOT = Path(__file__).parent.parent
+DATA = Path(os.environ.pop("NEUROEXP_DATA", ROOT / "data"))  # where no command of a test looks unless it is told to
 settings.register_profile("neuroexp", deadline=None)  # a loaded machine is no failure
 settings.load_profile("neuroexp")
 if (
@@ -220,9 +221,8 @@ def one_parser() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def sample_recording() -> Path:
     """The openhdemg sample recording, downloaded once; tests of it are skipped offline."""
-    folder = Path(os.environ.get("NEUROEXP_DATA", ROOT / "data"))
     try:
-        return fetch(folder)
+        return fetch(DATA)
     except RuntimeError as error:
         pytest.skip(f"the sample recording cannot be downloaded: {error}")
 

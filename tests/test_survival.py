@@ -16,6 +16,7 @@ from test_cli import runs, store
 
 from benchmarks import survival
 from neuroexp.store import finished_run
+from neuroexp.sweep.worker import STOP_S
 
 TINY = ("recording.duration_s=12", "recording.units=4", "window=20", "step=50")
 pytestmark = pytest.mark.process
@@ -40,6 +41,15 @@ class Flaky(MLDCNN):
         if not Path('tried').exists():
             Path('tried').touch()
             raise RuntimeError('the cluster hiccups')
+
+class Stubborn(MLDCNN):
+    def forward(self, x):
+        Path('stubborn').touch()
+        while True:
+            try:
+                time.sleep(60)
+            except BaseException:
+                pass
 
 class Swallow(MLDCNN):
     def forward(self, x):  # as an import does that catches everything and then misses what it did not bring
@@ -89,7 +99,7 @@ def scores_of(result: dict) -> dict:
 
 def test_a_killed_training_goes_on_where_it_was_to_the_same_scores(neuroexp, begin, tmp_path):
     # so many that it is not at its end when it is first seen to be under way
-    words = (*TINY, "trainer.max_epochs=100", "~trainer.callbacks.early_stopping", "checkpoint_s=0")
+    words = (*TINY, "trainer.max_epochs=40", "~trainer.callbacks.early_stopping", "checkpoint_s=0")
     process = begin(tmp_path, *words)
     wait_for(lambda: epoch(tmp_path) > 3)
     process.kill()
@@ -105,9 +115,9 @@ def test_a_killed_training_goes_on_where_it_was_to_the_same_scores(neuroexp, beg
     log = next((tmp_path / "outputs" / "artifacts" / second.info.run_id).rglob("job.log")).read_text()
     assert "continues from" in log
     assert "epoch 0:" not in log
-    assert "epoch 99:" in log
+    assert "epoch 39:" in log
     history = store(tmp_path).client.get_metric_history(second.info.run_id, "val/loss")
-    assert [point.step for point in history] == list(range(100))
+    assert [point.step for point in history] == list(range(40))
     for left in ("*.ckpt*", "*.part", "files"):
         assert not list((tmp_path / "outputs").rglob(left))
     (tmp_path / "undisturbed").mkdir()
@@ -116,10 +126,10 @@ def test_a_killed_training_goes_on_where_it_was_to_the_same_scores(neuroexp, beg
     assert scores_of(resumed) == scores_of(expected)
 
 
-def test_no_job_takes_the_others_with_it(afresh, faulty):
+def test_no_job_takes_the_others_with_it(neuroexp, faulty):
     kinds = "faulty.Exit,faulty.Die,faulty.Hang,neuroexp.models.mldcnn.MLDCNN"
-    done = afresh(
-        "-m", *TINY, "trainer=smoke", f"model._target_={kinds}", "trusted=[faulty]", "timeout_min=2", **faulty
+    done = neuroexp(
+        "-m", *TINY, "trainer=smoke", f"model._target_={kinds}", "trusted=[faulty]", "timeout_min=0.5", **faulty
     )
     assert done.code == 1
     results = done.results()
@@ -127,7 +137,7 @@ def test_no_job_takes_the_others_with_it(afresh, faulty):
     errors = [result["error"] for result in results[:3]]
     assert errors[0] == "SystemExit: 3"
     assert errors[1] == "its process was ended by SIGKILL, as the system does when memory runs out"
-    assert errors[2] == "not done within timeout_min=2"
+    assert errors[2] == "not done within timeout_min=0.5"
     assert [run.info.status for run in runs(done.folder)] == ["FAILED", "FAILED", "FAILED", "FINISHED"]
     logs = [Path(result["log"]).read_text() for result in results]
     assert "in forward" in logs[0]
@@ -136,8 +146,8 @@ def test_no_job_takes_the_others_with_it(afresh, faulty):
     assert "Traceback" not in done.out
 
 
-def test_a_fault_that_passes_is_tried_again_and_a_mistake_is_not(afresh, neuroexp, faulty):
-    done = afresh(
+def test_a_fault_that_passes_is_tried_again_and_a_mistake_is_not(neuroexp, faulty):
+    done = neuroexp(
         "-m", *TINY, "trainer=smoke", "model._target_=faulty.Flaky", "trusted=[faulty]", "retries=2", **faulty
     )
     assert [result["status"] for result in done.results()] == ["finished"]
@@ -147,9 +157,9 @@ def test_a_fault_that_passes_is_tried_again_and_a_mistake_is_not(afresh, neuroex
     assert len(runs(done.folder)) == 3
 
 
-def test_a_job_that_was_told_to_stop_has_not_failed_whatever_became_of_the_signal(afresh, faulty):
+def test_a_job_that_was_told_to_stop_has_not_failed_whatever_became_of_the_signal(neuroexp, faulty):
     words = ("-m", *TINY, "trainer=smoke", "model._target_=faulty.Swallow", "trusted=[faulty]")
-    done = afresh(*words, **faulty)
+    done = neuroexp(*words, **faulty)
     assert [result["status"] for result in done.results()] == ["killed"], done.out
     assert [run.info.status for run in runs(done.folder)] == ["KILLED"]
     assert "half imported" not in done.out
@@ -164,11 +174,11 @@ def test_on_failure_stop_starts_nothing_more(neuroexp):
 
 
 @pytest.mark.parametrize("sweeping", [True, False])
-def test_sigterm_ends_a_launch_as_ctrl_c_does(tmp_path, sweeping):
+def test_sigterm_ends_a_launch_as_ctrl_c_does(begin, tmp_path, sweeping):
     words = ("-m", "seed=0,1") if sweeping else ()
-    process = start(tmp_path, *words, *TINY, "trainer.max_epochs=100000", "~trainer.callbacks.early_stopping")
+    process = begin(tmp_path, *words, *TINY, "trainer.max_epochs=100000", "~trainer.callbacks.early_stopping")
     wait_for(lambda: list((tmp_path / "outputs" / "cells").glob("*/*/best.ckpt")))
-    process.send_signal(signal.SIGTERM)
+    os.kill(process.pid, signal.SIGTERM)
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 143
     assert "killed" in out
@@ -202,32 +212,29 @@ def is_worker(pid: int) -> bool:
 
 ELSEWHERE = """
 import socket
-socket.gethostname = lambda: "elsewhere"
 from neuroexp.commands.run import main
-main()
+socket.gethostname = lambda: "elsewhere"
 """
 
 
-def test_of_a_launch_that_was_suspended_and_its_rival_one_counts(begin, tmp_path):
+def test_of_a_launch_that_was_suspended_and_its_rival_one_counts(begin, forks, tmp_path):
     folders = [tmp_path / "a", tmp_path / "b"]
     for folder in folders:
         folder.mkdir()
     uri = f"tracking.uri=sqlite:///{tmp_path}/outputs/mlflow.db"
-    words = (*TINY, "trainer.max_epochs=200", "~trainer.callbacks.early_stopping", uri)
+    words = (*TINY, "trainer.max_epochs=60", "~trainer.callbacks.early_stopping", uri)
     stale = {"NEUROEXP_STALE_S": "3"}
-    suspended = subprocess.Popen(
-        [sys.executable, "-c", ELSEWHERE, *words], cwd=folders[0], env=os.environ | stale,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
+    (tmp_path / "elsewhere.py").write_text(ELSEWHERE)
+    suspended = forks.start(folders[0], "elsewhere", words, stale | {"PYTHONPATH": str(tmp_path)})
     try:
         wait_for(lambda: epoch(folders[0]) > 2)
-        suspended.send_signal(signal.SIGSTOP)
+        os.kill(suspended.pid, signal.SIGSTOP)
         time.sleep(4)
         rival = begin(folders[1], *words, **stale)
         out, _ = rival.communicate(timeout=300)
         assert rival.returncode == 0, out
     finally:
-        suspended.send_signal(signal.SIGCONT)
+        os.kill(suspended.pid, signal.SIGCONT)
     out, _ = suspended.communicate(timeout=300)
     assert suspended.returncode == 0, out
     [result] = [json.loads(path.read_text()) for path in (folders[0] / "outputs").glob("2*/result.json")]
@@ -239,13 +246,14 @@ def test_of_a_launch_that_was_suspended_and_its_rival_one_counts(begin, tmp_path
     assert not list((tmp_path / "a" / "outputs" / "cells").rglob("record.json"))
 
 
-def test_a_second_ctrl_c_does_not_wait(tmp_path):
-    process = start(tmp_path, "-m", "seed=0,1", *TINY, "trainer.max_epochs=100000", "~trainer.callbacks.early_stopping")
-    wait_for(lambda: list((tmp_path / "outputs" / "cells").glob("*/*/best.ckpt")))
-    process.send_signal(signal.SIGINT)
-    time.sleep(0.3)
-    process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=60)
+def test_a_second_ctrl_c_does_not_wait(begin, tmp_path, faulty):
+    words = ("-m", "seed=0,1", *TINY, "model._target_=faulty.Stubborn", "trusted=[faulty]")
+    process = begin(tmp_path, *words, **faulty)
+    wait_for((tmp_path / "stubborn").exists)
+    os.kill(process.pid, signal.SIGINT)
+    time.sleep(1)
+    os.kill(process.pid, signal.SIGINT)
+    out, _ = process.communicate(timeout=STOP_S / 2)
     assert process.returncode in (130, -signal.SIGINT)
     assert "Traceback" not in out
 
@@ -271,7 +279,7 @@ def test_what_ends_while_the_store_is_away_is_delivered_once(neuroexp, begin, ty
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     where = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}"}
-    words = (*TINY, "trainer.max_epochs=100", "~trainer.callbacks.early_stopping")
+    words = (*TINY, "trainer.max_epochs=40", "~trainer.callbacks.early_stopping")
     serving = server(tmp_path, port)
     try:
         process = begin(tmp_path, *words, **where)
@@ -303,7 +311,7 @@ def test_what_ends_while_the_store_is_away_is_delivered_once(neuroexp, begin, ty
         [run] = client.search_runs([client.get_experiment_by_name("scratch").experiment_id])
         assert run.info.status == "FINISHED"
         assert run.data.metrics["test/f1"] == json.loads(json.dumps(offline.results()[0]["scores"]["test/f1"]))
-        assert len(client.get_metric_history(run.info.run_id, "val/loss")) == 100
+        assert len(client.get_metric_history(run.info.run_id, "val/loss")) == 40
         assert {"plots", "model.pt"} <= {file.path for file in client.list_artifacts(run.info.run_id)}
     finally:
         if serving.poll() is None:
