@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 import ready_store
 import scipy.io
+from filelock import FileLock
 from forked import READY, WARNINGS, Forks, Running
 from hypothesis import settings
 
@@ -63,6 +65,23 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that the workers of a session share."""
     folder = tmp_path_factory.getbasetemp()
     return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
+@pytest.fixture(scope="session")
+def once(shared: Path) -> Callable[[str, Callable[[Path], None]], Path]:
+    """Have one of the session's workers make a folder, however many need it; return it."""
+
+    def made(name: str, make: Callable[[Path], None]) -> Path:
+        folder = shared / name
+        with FileLock(f"{folder}.lock"):
+            if not (folder / "made").exists():
+                shutil.rmtree(folder, ignore_errors=True)  # of one that failed
+                folder.mkdir()
+                make(folder)
+                (folder / "made").touch()
+        return folder
+
+    return made
 
 
 @pytest.fixture(scope="session", autouse=True)

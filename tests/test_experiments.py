@@ -1,14 +1,13 @@
 """Tables and figures from finished runs: what they average, what they refuse, what they write."""
 
-import os
-import subprocess
-import sys
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import LAUNCH, ROOT
+from conftest import LAUNCH
 from forked import WARNINGS
 
 from experiments import comparison, pictures, published, statistics
@@ -310,42 +309,43 @@ def test_numbers_are_written_for_a_reader():
     assert shown.to_dict("list") == {"f1": ["0.50 ± 0.125", "0.25"], "n": ["3", "1"]}
 
 
-@pytest.fixture(scope="module")
-def swept(tmp_path_factory, forks) -> Path:
+@pytest.fixture
+def swept(once, forks, tmp_path) -> Path:
     """A store with a small part of two experiments, and one run in it that was made on another recording."""
-    folder = tmp_path_factory.mktemp("swept")
     small = ("trainer=smoke", "fold=0")
     hdsemg = ("recording.subject=1,2,3", "recording.duration_s=12", "recording.units=4", "window=20", "step=50")
     eng = ("recording.rat=6", "recording.duration_s=14")
     other = ("recording.duration_s=12", "recording.units=3", "window=20", "step=50")
-    for words in (
-        ("experiment=mldrsnet/window_step", "model=mldcnn", *other, *small),
-        ("experiment=mldrsnet/window_step", "model=mldcnn,mtdcnn", *hdsemg, *small),
-        ("experiment=mobilescapenet/model_comparison", "model=engnet,lstm", *eng, *small),
-    ):
-        done, _ = forks.run(folder, LAUNCH, words, WARNINGS)
+
+    def sweep(folder: Path) -> None:
+        for words in (
+            ("experiment=mldrsnet/window_step", "model=mldcnn", *other, *small),
+            ("experiment=mldrsnet/window_step", "model=mldcnn,mtdcnn", *hdsemg, *small),
+            ("experiment=mobilescapenet/model_comparison", "model=engnet,lstm", *eng, *small),
+        ):
+            done, _ = forks.run(folder, LAUNCH, words, WARNINGS)
+            assert done.returncode == 0, done.stdout
+
+    (tmp_path / "outputs").mkdir()  # of the test's own, for what it writes; the runs' files stay where they are
+    shutil.copy(once("swept", sweep) / "outputs" / "mlflow.db", tmp_path / "outputs")
+    return tmp_path
+
+
+@pytest.fixture
+def report(forks, swept) -> Callable[..., str]:
+    """Run `neuroexp report`, and return what it says."""
+
+    def run(*words: str) -> str:
+        done, _ = forks.run(swept, LAUNCH, ("report", *words), WARNINGS)
         assert done.returncode == 0, done.stdout
-    return folder
+        assert "Warning" not in done.stdout
+        return " ".join(done.stdout.split())
+
+    return run
 
 
-def python(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", *words],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-
-
-def test_one_artefact_says_what_it_was_made_of_and_what_is_missing(swept):
-    done = python(swept, "neuroexp", "report", "mldrsnet/window_step", "recording.units=4")
-    assert done.returncode == 0, done.stdout
-    assert "Warning" not in done.stdout
-    text = " ".join(done.stdout.split())
+def test_one_artefact_says_what_it_was_made_of_and_what_is_missing(swept, report):
+    text = report("mldrsnet/window_step", "recording.units=4")
     assert (
         "6 runs (trainer.max_epochs 1) on 3 recordings: simulated S1 30% MVC, simulated S2 30% MVC, simulated S3 30% MVC"
         in text
@@ -384,26 +384,21 @@ def test_mistakes_get_one_sentence(swept, commands, words, sentence):
     assert out.count("\n") == 1
 
 
-def test_the_best_decoder_within_a_budget_over_whatever_was_trained(swept, commands):
-    done = python(swept, "neuroexp", "report", "budget/pareto", "recording.units=4", "budget.energy_uj=600")
-    assert done.returncode == 0, done.stdout
-    assert "Warning" not in done.stdout
-    text = " ".join(done.stdout.split())
+def test_the_best_decoder_within_a_budget_over_whatever_was_trained(swept, report):
+    text = report("budget/pareto", "recording.units=4", "budget.energy_uj=600")
     assert "HD-sEMG: the best decoder within budget.energy_uj=600 is ML-DCNN W20 S50, F1" in text
     assert "over 3 recordings. - " in text
     assert "ENG: no run" in text  # their recordings have no units
     table = pd.read_csv(swept / "outputs" / "paper" / "budget" / "pareto" / "pareto_hdsemg.csv")
     verdicts = {"mldcnn": "within", "mtdcnn": "over: energy, stm32u575 too slow"}
     assert dict(zip(table["model"], table["budget"], strict=True)) == verdicts
-    [(_, both, _)] = commands([(swept, LAUNCH, ["report", "budget/pareto", "recording.rat=6"])])
+    both = report("budget/pareto", "recording.rat=6")
     assert "HD-sEMG: no run" in both
     assert "ENG: no budget is set" in both
 
 
-def test_the_report_is_one_page_with_everything(swept):
-    done = python(swept, "neuroexp", "report", "recording.duration_s=12,14")
-    assert done.returncode == 0, done.stdout
-    assert "Warning" not in done.stdout
+def test_the_report_is_one_page_with_everything(swept, report):
+    report("recording.duration_s=12,14")
     page = (swept / "outputs" / "paper" / "report.html").read_text()
     for name in artefacts():
         assert f'id="{name}"' in page
