@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -20,10 +21,14 @@ from filelock import FileLock
 from forked import READY, WARNINGS, Forks, Running
 from hypothesis import settings
 
-from neuroexp.data.recording import Recording
-from neuroexp.downloads.sample import fetch
-from neuroexp.matlab import parser
-from neuroexp.recordings import hdsemg_simulated
+from neuroexp.machine import garbage
+
+garbage.seldom()  # until everything is imported
+
+from neuroexp.data.recording import Recording  # noqa: E402
+from neuroexp.downloads.sample import fetch  # noqa: E402
+from neuroexp.matlab import parser  # noqa: E402
+from neuroexp.recordings import hdsemg_simulated  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
 DATA = Path(os.environ.pop("NEUROEXP_DATA", ROOT / "data"))  # where no command of a test looks unless it is told to
@@ -205,6 +210,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             if fixtures & set(getattr(item, "fixturenames", ())):
                 item.add_marker(mark)
     items.sort(key=lambda item: item.get_closest_marker("process") is None)
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage as usual from here on, but not among what was imported."""
+    gc.collect()
+    gc.freeze()
+    garbage.usual()
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -26,6 +26,8 @@ from typing import IO, Any
 
 import ready_store
 
+from neuroexp.machine import garbage
+
 LONGEST_S = 900.0
 READY = "mlflow.db"
 WARNINGS = {"PYTHONWARNINGS": "default"}
@@ -173,10 +175,12 @@ class Forking:
 
 def serve(store: str) -> None:
     """Fork a process for every order on stdin, and answer with its number, and with its exit code when it has ended."""
+    garbage.seldom()
     for module in IMPORTED:
         importlib.import_module(module)
     ready_store.install(Path(store))
     gc.freeze()  # what a collection touches would be copied
+    garbage.usual()
     keepers: set[int] = set()
     for line in sys.stdin:
         keepers = {keeper for keeper in keepers if os.waitpid(keeper, os.WNOHANG)[0] == 0}

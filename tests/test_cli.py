@@ -203,13 +203,14 @@ def test_own_files_run_under_every_network(neuroexp, tmp_path, short):
     path = write_demuse(tmp_path / "S1_10_GM.mat", short)
     done = neuroexp(
         "-m", "recording=demuse", f"recording.path={path}", "model=mldcnn,mtdcnn,mldrsnet", "window=20", "step=50",
-        "label=centre", "optimizer=rmsprop", "trainer=smoke",
+        "label=centre", "optimizer=rmsprop", "trainer=smoke", "+trainer.limit_train_batches=1", "+trainer.limit_val_batches=1",
     )  # fmt: skip
     assert done.code == 0, done.out
     assert [r["status"] for r in done.results()] == ["finished"] * 3
     assert (
         done.results()[0]["name"]
-        == "mldcnn demuse W20 S50 fold0 path=S1_10_GM label=centre optimizer=rmsprop trainer=smoke"
+        == "mldcnn demuse W20 S50 fold0 path=S1_10_GM label=centre optimizer=rmsprop trainer=smoke limit_train_batches=1 "
+        "limit_val_batches=1"
     )
 
 
