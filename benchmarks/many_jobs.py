@@ -42,8 +42,8 @@ def watched(folder: Path, jobs: int) -> tuple[list[tuple[float, int, int]], list
             used += [max(workers)] * (done - len(used))  # the other child keeps track of semaphores
     [launched] = [path.parent for path in folder.glob("outputs/*/launch.json")]
     rows = results(launched)
-    assert [row["status"] for row in rows] == ["finished"] * jobs
-    return used, [row["seconds"] - row["scores"]["time/fit_s"] - row["scores"]["time/test_s"] for row in rows]
+    assert [row.status for row in rows] == ["finished"] * jobs
+    return used, [row.seconds - row.scores["time/fit_s"] - row.scores["time/test_s"] for row in rows]
 
 
 def asked(folder: Path, runs: int) -> tuple[float, float]:

@@ -16,6 +16,7 @@ from neuroexp.data.recording import Recording
 from neuroexp.datasets.hdsemg import hdsemg
 from neuroexp.evaluation.agreement import Steps
 from neuroexp.recordings import hdsemg_simulated
+from neuroexp.sweep.outcome import Outcome
 from neuroexp.sweep.remarks import remarks
 from neuroexp.tasks.decomposition import Decomposition
 
@@ -150,7 +151,7 @@ def test_a_unit_without_a_discharge_in_the_test_part_leaves_no_score_behind():
         np.isnan(rows[1][name]) for name in ("f1", "precision", "miss_rate", "auprc", "rate_of_agreement", "ceiling")
     )
     line = "1 of 2 units has no discharge in the test part, and no score there (blank in per_unit.csv)"
-    assert remarks([{"name": "a run", "scores": found}] * 2) == [f"a run and 1 more: {line}"]
+    assert remarks([Outcome(name="a run", scores=found)] * 2) == [f"a run and 1 more: {line}"]
 
     found, _ = scored(pulses([early]), Always(1), 20, 10, split=late)
     for name in ("f1", "identified_share", "identified_units", "roa_90_share", "roa_90_units", "rate_of_agreement"):
@@ -170,10 +171,10 @@ def test_positives_outside_the_window_are_counted_and_said():
     assert np.isnan(segments.outside_window(labels[:0], [train], starts[:0], window))
     found, _ = scored(pulses([train[train < 19_900]]), Always(1), window, step)
     assert found["data/positives_outside_window"] == pytest.approx(0.6, abs=0.03)
-    [line] = remarks([{"name": "W20 S50", "scores": found}])
+    [line] = remarks([Outcome(name="W20 S50", scores=found)])
     assert line.startswith("W20 S50: 6")
     assert "% of the positives lie outside their window, where no decoder sees them" in line
-    assert remarks([{"name": "old", "scores": {"test/f1": 0.5}}]) == []
+    assert remarks([Outcome(name="old", scores={"test/f1": 0.5})]) == []
 
 
 def test_discharges_between_the_windows_are_counted_and_said_whatever_the_label():
@@ -186,13 +187,13 @@ def test_discharges_between_the_windows_are_counted_and_said_whatever_the_label(
     assert segments.in_no_window([train], segments.window_starts(40_000, 60, 50), 60, 40_000) == 0
     found, _ = scored(pulses([train[train < 19_900]]), Always(1), 20, 50, label=segments.label_window)
     assert found["data/positives_outside_window"] == 0
-    [line] = remarks([{"name": "W20 S50", "scores": found}])
+    [line] = remarks([Outcome(name="W20 S50", scores=found)])
     assert re.match(
         r"W20 S50: 6\d% of the discharges lie in no window, where no decoder sees them: the step is longer", line
     )
     wide = partial(segments.label_centre, tolerance=25)  # of a window that has 10 samples on either side
     found, _ = scored(pulses([train[train < 19_900]]), Always(1), 20, 10, label=wide)
-    [line] = remarks([{"name": "W20 S10", "scores": found}])
+    [line] = remarks([Outcome(name="W20 S10", scores=found)])
     assert line.endswith(
         "of the positives lie outside their window, where no decoder sees them: label.tolerance is wider than the window"
     )

@@ -45,8 +45,8 @@ def cut_off(tmp_path_factory):
         tracking = this.config["tracking"]
         cell = Cell(tracking["ledger"], tracking["uri"], "scratch", configuration_key(this.config))
         undisturbed = attempt.run(this)
-        assert undisturbed["status"] == "finished", undisturbed
-        forget(this, cell, undisturbed["run_id"])
+        assert undisturbed.status == "finished", undisturbed
+        forget(this, cell, undisturbed.run_id)
         told = Progress.on_train_epoch_end
 
         def interrupt(self, trainer, module):
@@ -56,10 +56,10 @@ def cut_off(tmp_path_factory):
 
         with pytest.MonkeyPatch.context() as epochs:
             epochs.setattr(Progress, "on_train_epoch_end", interrupt)
-            assert attempt.run(this)["status"] == "killed"
+            assert attempt.run(this).status == "killed"
         kept = folder / "kept"
         shutil.copytree(cell.folder, kept)
-        yield this, undisturbed["scores"], cell, kept
+        yield this, undisturbed.scores, cell, kept
 
 
 def forget(this: job.Job, cell: Cell, run_id: str) -> None:
@@ -111,9 +111,9 @@ def test_on_any_doubt_a_training_begins_anew_and_ends_with_its_own_scores(cut_of
     name, change = DAMAGES[damage]
     change(cell.folder / name)
     result = attempt.run(this)
-    assert result["status"] == "finished", result
-    forget(this, cell, result["run_id"])
-    assert outcome(result["scores"]) == outcome(undisturbed)
+    assert result.status == "finished", result
+    forget(this, cell, result.run_id)
+    assert outcome(result.scores) == outcome(undisturbed)
     [said] = [record.getMessage() for record in caplog.records if "training begins anew" in record.getMessage()]
     assert name in said
     assert "continues from" not in caplog.text
@@ -140,9 +140,9 @@ def test_a_whole_one_is_continued_from_whatever_it_says_about_where_the_best_wei
     checkpoints.Checked().save_checkpoint(last, foreign)  # of another epoch, and not to be deleted
     result = attempt.run(this)
     assert "continues from" in caplog.text
-    assert outcome(result["scores"]) == outcome(undisturbed)
+    assert outcome(result.scores) == outcome(undisturbed)
     assert checkpoints.whole(foreign)
-    forget(this, cell, result["run_id"])
+    forget(this, cell, result.run_id)
 
 
 @given(content=st.binary(max_size=200), place=st.integers(0, 10_000), other=st.integers(1, 255))

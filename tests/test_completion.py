@@ -132,6 +132,8 @@ def test_configurations_of_ones_own_are_read_and_never_obeyed(tmp_path):
     assert after("--config-dir o") == ["own/"]
     assert after("--config-dir own --config-name ev") == ["evil"]
     assert after("--config-dir own recording=mi") == ["recording=mine"]
+    assert after("--config-dir=nowhere -cd own recording=mi") == ["recording=mine"]  # the last one counts
+    assert after("-cd own --config-dir=nowhere recording=mi") == []
     assert after("--config-dir own recording=mine recording.") == ["recording.command=", "recording.quiet_s="]
     assert after("--config-dir own --config-name evil recording.du") == []
     assert after("--config-dir nowhere model=mtd") == ["model=mtdcnn"]

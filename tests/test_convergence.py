@@ -24,6 +24,7 @@ from experiments.pictures import figure
 from experiments.protocol import overview, rats
 from neuroexp.evaluation.convergence import CONVERGED, known
 from neuroexp.evaluation.convergence import converged as has_converged
+from neuroexp.sweep import outcome
 from neuroexp.sweep.remarks import remarks
 from neuroexp.training import train
 
@@ -99,7 +100,7 @@ def test_a_row_counts_the_runs_behind_it() -> None:
 
 
 def test_a_table_of_runs_explains_its_mark_once() -> None:
-    rows = [{"name": f"run {k}", "scores": {CONVERGED: float(k > 1)}} for k in range(4)]
+    rows = [outcome.Outcome(name=f"run {k}", scores={CONVERGED: float(k > 1)}) for k in range(4)]
     [sentence] = remarks(rows)
     assert sentence.startswith("† not converged (2 of 4 runs):")
     assert remarks(rows[2:]) == []
@@ -109,9 +110,9 @@ def test_a_launch_marks_what_had_not_converged(several: Callable[[list[tuple[str
     short = (*SMALL, "window=20")
     stops = (*SMALL[:2], "window=20", "optimizer.lr=0.05", "trainer.callbacks.early_stopping.patience=1")
     first, again, stopped = several([short, short, stops])
-    for outcome in (first, again):  # a skipped one is marked too
-        assert "fold0†" in outcome.out
-        assert "† not converged: the loss of the validation part was lowest" in outcome.text
+    for done in (first, again):  # a skipped one is marked too
+        assert "fold0†" in done.out
+        assert "† not converged: the loss of the validation part was lowest" in done.text
     assert "†" not in stopped.out
     assert stopped.results()[0]["scores"][CONVERGED] == 1
     assert stopped.results()[0]["scores"]["time/epochs"] < 80
@@ -155,9 +156,9 @@ def test_early_stopping_converges_where_it_ran_out_of_patience_alone(losses: tup
 
 
 def test_a_decoder_that_finds_nothing_is_told() -> None:
-    [sentence] = remarks([{"name": "mldcnn W20", "scores": {"test/sensitivity": 0.0, CONVERGED: 1.0}}])
+    [sentence] = remarks([outcome.Outcome(name="mldcnn W20", scores={"test/sensitivity": 0.0, CONVERGED: 1.0})])
     assert sentence.startswith("mldcnn W20: no discharge of the test part was found")
-    assert remarks([{"name": "mldcnn W20", "scores": {"test/sensitivity": 0.1}}]) == []
+    assert remarks([outcome.Outcome(name="mldcnn W20", scores={"test/sensitivity": 0.1})]) == []
 
 
 def finished(**columns: object) -> pd.DataFrame:

@@ -24,6 +24,7 @@ from neuroexp.store.ledger import Cell
 from neuroexp.store.open_run import Run, new_record
 from neuroexp.store.tracking import Store, StoreError
 from neuroexp.sweep import attempt
+from neuroexp.sweep.outcome import Outcome
 
 CONFIG = {
     **{group: {} for group in runfiles.GROUPS},
@@ -329,7 +330,7 @@ def begin(work: Outputs, key: str, store: Store, tmp_path: Path) -> tuple[job.Jo
     config = {"output": str(tmp_path), "report": ["test/f1"], "tracking": tracking, "experiment": "scratch"}
     this = job.Job(config, 0, "name", "sweep", {}, (), {}, bar=False, parallel=False)
     cell = Cell(work.ledger, work.uri, "scratch", key)
-    begun = attempt._begin(this, cell, store, key, mine=True)
+    begun = attempt._begin(this, Outcome.of(this), cell, store, mine=True)
     return this, cell, begun
 
 
@@ -348,18 +349,18 @@ def test_of_a_suspended_run_and_its_rival_one_counts(outputs, tmp_path, rival, m
     second, other, its = begin(there[1], key, store, tmp_path)
     assert store.status(run.run_id) == "KILLED"
     if rival == "finished":
-        assert attempt._end(second, other, store, its, {"test/f1": 0.5})["status"] == "finished"
+        assert attempt._end(second, Outcome.of(second), other, store, its, {"test/f1": 0.5}).status == "finished"
     elif rival == "gone":
         store.tag(its.run_id, tracking.ALIVE, "no time")
     elif rival == "finished at once":  # after the first has asked, before it has finished
         monkeypatch.setattr(attempt, "taken", lambda *_: None)
-        assert attempt._end(second, other, store, its, {"test/f1": 0.5})["status"] == "finished"
+        assert attempt._end(second, Outcome.of(second), other, store, its, {"test/f1": 0.5}).status == "finished"
     where = "a"
-    result = attempt._end(first, cell, store, run, {"test/f1": 0.5})
+    result = attempt._end(first, Outcome.of(first), cell, store, run, {"test/f1": 0.5})
     expected = {"training": "elsewhere", "gone": "finished"}.get(rival, "skipped")
-    assert result["status"] == expected
+    assert result.status == expected
     if rival == "training":
-        assert attempt._end(second, other, store, its, {"test/f1": 0.5})["status"] == "finished"
+        assert attempt._end(second, Outcome.of(second), other, store, its, {"test/f1": 0.5}).status == "finished"
     done = [row for row in store.runs() if row["tag.neuroexp.key"] == key]
     assert [row["run_id"] for row in done] == [run.run_id if rival == "gone" else its.run_id]
     assert not cell.files.exists()

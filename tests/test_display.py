@@ -6,20 +6,23 @@ import select
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 from omegaconf import OmegaConf
 from test_survival import TINY
 
 from neuroexp.sweep import progress, summary
+from neuroexp.sweep.outcome import Outcome
 from neuroexp.terminal import screen
 
 
-def row(status="finished", score=0.5, seconds=60.0, name="mldcnn W20 S10 fold0") -> dict:
-    return {
-        "job": 0, "name": name, "status": status, "scores": {"test/f1": score}, "seconds": seconds, "report": ["test/f1"],
-        "run_id": "0123456789abcdef", "log": "job.log", "error": "no reason", "uri": "sqlite:///x", "link": "http://",
+def row(status="finished", score=0.5, seconds=60.0, name="mldcnn W20 S10 fold0", **others) -> Outcome:
+    facts = {
+        "scores": {"test/f1": score}, "report": ("test/f1",), "run_id": "0123456789abcdef", "log": "job.log",
+        "error": "no reason", "uri": "sqlite:///x", "link": "http://",
     }  # fmt: skip
+    return Outcome(status=status, seconds=seconds, name=name, **facts | others)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +60,7 @@ def test_what_all_runs_share_is_said_once(capsys):
 
 
 def test_a_reason_in_brackets_is_printed_whole(capsys):
-    summary.summary([row("failed") | {"name": "otb path=a[uV]", "error": "no column such as '... (1)[uV]'"}])
+    summary.summary([row("failed", name="otb path=a[uV]", error="no column such as '... (1)[uV]'")])
     assert capsys.readouterr().out == "otb path=a[uV]: no column such as '... (1)[uV]' (traceback in job.log)\n"
 
 
@@ -65,10 +68,10 @@ def test_in_80_columns_the_table_of_a_sweep_has_a_line_per_run(capsys, monkeypat
     from rich.console import Console
 
     names = tuple(OmegaConf.load("conf/dataset/hdsemg.yaml").report)
-    job = row() | {"report": names, "scores": dict.fromkeys(names, 0.123), "seconds": 139.7}
+    job = row(report=names, scores=dict.fromkeys(names, 0.123), seconds=139.7)
     for width, said in ((80, "RoA.9"), (120, "RoA≥0.9")):
         monkeypatch.setattr(summary, "console", lambda width=width: Console(width=width, highlight=False))
-        summary.summary([job, job | {"name": "mldcnn W60 S50 fold0"}])
+        summary.summary([job, replace(job, name="mldcnn W60 S50 fold0")])
         lines = capsys.readouterr().out.splitlines()
         assert said in lines[1].split()
         assert max(map(len, lines[1:4])) <= width
@@ -76,8 +79,8 @@ def test_in_80_columns_the_table_of_a_sweep_has_a_line_per_run(capsys, monkeypat
 
 def test_scores_that_need_a_word_get_one_under_the_table(capsys):
     known = {"data/units": 6.0, "test/scored_units": 4.0, "data/positives_outside_window": 0.593, "test/f1": 0.5}
-    jobs = [row() | {"name": name, "scores": known} for name in ("W20 S50 fold0", "W20 S50 fold1")]
-    summary.summary([*jobs, row() | {"scores": {"test/f1": float("nan")}}])
+    jobs = [row(name=name, scores=known) for name in ("W20 S50 fold0", "W20 S50 fold1")]
+    summary.summary([*jobs, row(score=float("nan"))])
     out = capsys.readouterr().out
     assert "0.000" not in out
     assert (
@@ -92,8 +95,8 @@ def test_scores_that_need_a_word_get_one_under_the_table(capsys):
 
 def test_runs_of_an_earlier_version_leave_new_columns_blank(capsys):
     names = ("test/f1", "test/roa_90_share", "ceiling/roa_90_share")
-    new = row() | {"report": names, "scores": {"test/f1": 0.5, "test/roa_90_share": 0.25, "ceiling/roa_90_share": 1.0}}
-    old = row("skipped") | {"report": names, "scores": {"test/f1": 0.5, "test/identified_share": 0.75}}
+    new = row(report=names, scores={"test/f1": 0.5, "test/roa_90_share": 0.25, "ceiling/roa_90_share": 1.0})
+    old = row("skipped", report=names, scores={"test/f1": 0.5, "test/identified_share": 0.75})
     summary.summary([new, old])
     head, first, second = (line.split() for line in capsys.readouterr().out.splitlines()[1:4])
     assert head[-5:] == ["f1", "RoA≥0.9", "ceiling", "seconds", "status"]
@@ -102,12 +105,12 @@ def test_runs_of_an_earlier_version_leave_new_columns_blank(capsys):
 
 
 def test_a_budget_is_a_column_of_its_own_where_there_is_one(capsys):
-    summary.summary([row() | {"budget": ""}])
+    summary.summary([row(budget="")])
     plain = capsys.readouterr().out
     assert "budget" not in plain
     assert plain.splitlines()[2].split()[4:] == ["01234567", "0.500", "60.0", "finished"]  # the id as commands take it
     over = "over: latency 5.4 of 4.9 ms"
-    summary.summary([row() | {"budget": "within"}, row("skipped") | {"budget": over}, row("failed")])
+    summary.summary([row(budget="within"), row("skipped", budget=over), row("failed")])
     lines = capsys.readouterr().out.splitlines()
     assert [line.rstrip().split("  ")[-1].strip() for line in lines[1:4]] == ["budget", "within", over]
 
@@ -118,10 +121,10 @@ def test_with_a_budget_the_table_fits_80_columns_and_says_below_it_what_is_over(
 
     names = tuple(OmegaConf.load(f"conf/dataset/{dataset}.yaml").report)
     over = "over: latency 0.479 of 0.0001 ms, energy 13.8 of 5 µJ (estimate); unknown: memory"
-    job = row() | {"report": names, "scores": dict.fromkeys(names, 0.123), "seconds": 1139.7, "budget": over}
+    job = row(report=names, scores=dict.fromkeys(names, 0.123), seconds=1139.7, budget=over)
     runs = ("W20 S10 mldrsnet fold0 split=random lr=0.001", "W140 S50 mldrsnet fold0 split=random lr=0.001")
     monkeypatch.setattr(summary, "console", lambda: Console(width=80, highlight=False))
-    summary.summary([job | {"name": runs[0]}, job | {"name": runs[1], "budget": "within"}])
+    summary.summary([replace(job, name=runs[0]), replace(job, name=runs[1], budget="within")])
     said, head, first, second, below = capsys.readouterr().out.splitlines()[1:6]
     assert said == "with mldrsnet fold0 split=random lr=0.001"
     assert max(map(len, (head, first, second))) <= 80
@@ -130,7 +133,7 @@ def test_with_a_budget_the_table_fits_80_columns_and_says_below_it_what_is_over(
     assert first.split()[:2] == ["W20", "S10"]
     assert below == f"W20 S10: {over}"
     monkeypatch.setattr(summary, "console", lambda: Console(width=220, highlight=False))
-    summary.summary([job | {"name": runs[0]}, job | {"name": runs[1]}])
+    summary.summary([replace(job, name=runs[0]), replace(job, name=runs[1])])
     assert over in capsys.readouterr().out.splitlines()[3]
 
 
@@ -196,10 +199,8 @@ def test_a_narrow_terminal_cuts_nothing_off_a_table():
 
 def test_what_was_noticed_in_a_recording_is_said_once_for_all_its_runs(capsys):
     said = "a.mat: units 2 and 5 share 87 % of their discharges [or so]"
-    jobs = [
-        row(status) | {"name": f"fold{fold}", "notes": [said]} for fold, status in enumerate(("finished", "skipped"))
-    ]
-    summary.summary([*jobs, row() | {"notes": ["b.mat: another"]}, row()])
+    jobs = [row(status, name=f"fold{fold}", notes=(said,)) for fold, status in enumerate(("finished", "skipped"))]
+    summary.summary([*jobs, row(notes=("b.mat: another",)), row()])
     lines = capsys.readouterr().out.splitlines()
     assert [lines.count(said), lines.count("b.mat: another")] == [1, 1]
     assert lines.index("b.mat: another") == lines.index(said) + 1

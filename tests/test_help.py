@@ -40,3 +40,16 @@ def test_options_that_contradict_each_other_are_one_sentence(words, said):
         with pytest.raises(ValueError, match=said) as error:
             read(words)
         assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "words", [["--package", "x"], ["-p=", "window=20"], ["window=20", "--resolve"], ["-p", "x", "-m"]]
+)
+def test_an_option_that_would_do_nothing_is_refused(words):
+    with pytest.raises(ValueError, match=r"^--(package|resolve) says how --cfg shows a configuration: add --cfg job"):
+        flags.ordered(words)
+    assert flags.ordered(["--cfg", "job", "--resolve", "window=20", "-p", "recording"]) == [
+        "--cfg=job", "--resolve", "--package=recording", "window=20",
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match="is an option of python -m neuroexp alone"):
+        flags.composing(words)

@@ -56,14 +56,9 @@ def harmless(out: str) -> None:
 
 
 def test_tables_of_a_launch(capsys):
-    rows = [row("finished"), row("failed")]
-    for one in rows:
-        one |= {
-            name: EVIL.replace("\ud800", "")
-            for name in ("name", "error", "log", "uri", "link", "unsent", "budget", "run_id")
-        }
-        one["uri"] = "sqlite:////" + one["uri"]
-    summary.summary(rows)
+    evil = EVIL.replace("\ud800", "")
+    words = dict.fromkeys(("name", "error", "log", "link", "unsent", "budget", "run_id"), evil)
+    summary.summary([row(status, uri=f"sqlite:////{evil}", **words) for status in ("finished", "failed")])
     out = capsys.readouterr().out
     harmless(out)
     assert r"\x1b[2J" in out
@@ -78,7 +73,7 @@ def test_status_of_a_launch_whose_files_were_tampered_with(typed, tmp_path):
         {"command": [EVIL, "a b"], "jobs": 2, "host": EVIL, "name": EVIL, "cluster": False, "began": 0},
         launch.LAUNCH,
     )
-    launch.write(place, row("failed") | {"job": 0, "name": EVIL, "error": EVIL, "log": EVIL})
+    row("failed", name=EVIL, error=EVIL, log=EVIL).write(place)
     running = {"job": 1, "name": EVIL, "log": EVIL, "began": 0, "uri": "", "artifacts": "", "experiment": EVIL}
     launch.write(place / "1", running, launch.RUNNING)
     done = typed(tmp_path, "status")

@@ -143,7 +143,7 @@ def test_a_worker_that_has_imported_what_was_edited_since_is_replaced(tmp_path):
     def pid(**digests: str) -> int:
         job = Job(config, 0, "x", "y", {}, (), logs, False, False, (), digests)
         result, _ = worker.do(job, None, lambda run_id: None)
-        assert "is refused" in result["error"]
+        assert "is refused" in result.error
         return worker.process.pid
 
     try:

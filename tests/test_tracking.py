@@ -21,6 +21,7 @@ from neuroexp.store.tracking import Store, StoreError
 from neuroexp.store.tracking import open_store as open_tracking
 from neuroexp.sweep.attempt import _begin as begin_cell
 from neuroexp.sweep.attempt import deliver
+from neuroexp.sweep.outcome import Outcome
 
 
 @pytest.fixture
@@ -256,7 +257,7 @@ def test_of_those_who_begin_a_cell_at_once_from_different_ledgers_one_finishes_i
             cell = Cell(tmp_path / str(number), uri, "scratch", key)
             together.wait()
             with cell.claim() as mine:
-                begun = begin_cell(job, cell, store, key, mine)
+                begun = begin_cell(job, Outcome.of(job), cell, store, mine)
                 if isinstance(begun, Run):
                     begun.end("FINISHED")
                     assert begun.send()

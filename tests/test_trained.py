@@ -62,14 +62,14 @@ def test_the_decoder_of_a_run_has_its_scores(neuroexp, tmp_path, monkeypatch):
 
 
 def test_microvolts_come_back_in_the_order_of_the_recording():
-    from neuroexp.data.fold import Fold
+    from neuroexp.data.fold import Fold, Metadata
     from neuroexp.data.splits import Split
 
     signal = np.random.default_rng(0).normal(3, 2, (200, 4)).astype(np.float32)
     order = np.array([2, 0, 3, 1])
     starts = np.arange(0, 180, 20)
     split = Split(*np.split(np.arange(9), 3))
-    fold = Fold(signal[:, order], starts, 20, np.ones((9, 1), np.float32), split, 4, 0, order=order)
+    fold = Fold(signal[:, order], starts, 20, np.ones((9, 1), np.float32), split, 4, 0, Metadata(order=order))
     found = restore.microvolts(fold, split.test)
     expected = np.stack([signal[start : start + 20].T for start in starts[split.test]])
     np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5, atol=1e-5)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pandas as pd
+from matplotlib.figure import Figure
+
 from .. import pictures, published
 from ..artefact import Artefact
 from ..cells import Cells, Source
@@ -49,6 +52,11 @@ def make(source: Source) -> Artefact:
     table = cells.scores.groupby(["model", "window", "step"])[columns].mean().reset_index()
     table["keeps_up"] = (table["cost/ms_per_window"] < table["step_ms"]).map({True: "yes", False: "no"})
     artefact.tables["cells"] = table
+    artefact.figures["time"] = _drawn(artefact, table)
+    return artefact
+
+
+def _drawn(artefact: Artefact, table: pd.DataFrame) -> Figure:
     drawn = pictures.figure("Milliseconds per prediction (batch 1) over window", 6, 3.4, artefact.simulated)
     axes = drawn.subplots()
     by_window = table.pivot_table(index="window", columns="model", values="cost/ms_per_window")
@@ -59,5 +67,4 @@ def make(source: Source) -> Artefact:
     axes.text(len(by_window) - 1, 10 / 2.048, "a step of 10 samples", va="top", ha="right", fontsize=8, color="#555555")
     axes.set(xlabel="window (samples)", ylabel="ms per window", yscale="log")
     axes.legend()
-    artefact.figures["time"] = drawn
-    return artefact
+    return drawn

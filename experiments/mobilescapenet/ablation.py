@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from .. import comparison, networks, pictures, published
 from ..artefact import Artefact
@@ -43,6 +44,11 @@ def make(source: Source) -> Artefact:
         table[f"{named}_sd"] = table["model"].map(groups[metric].std())
     artefact.tables["configurations"] = table
     comparison.add(artefact, cells, ("selected/macro_f1", "test/macro_f1"))
+    artefact.figures["ablation"] = _drawn(artefact, table, facts)
+    return artefact
+
+
+def _drawn(artefact: Artefact, table: pd.DataFrame, facts: pd.DataFrame) -> Figure:
     drawn = pictures.figure(artefact.title, 8, 3, artefact.simulated)
     left, right = drawn.subplots(1, 2)
     names = [pictures.name(model) for model in MODELS]
@@ -67,8 +73,7 @@ def make(source: Source) -> Artefact:
         right.text(place, count, f"{count:,}", ha="center", va="bottom", fontsize=7.5)
     right.set(ylabel="parameters", yscale="log")
     right.set_ylim(top=table["parameters"].max() * 2)
-    artefact.figures["ablation"] = drawn
-    return artefact
+    return drawn
 
 
 def _more(costs: pd.DataFrame, column: str) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from .. import pictures
 from ..artefact import Artefact
@@ -43,32 +44,35 @@ def make(source: Source) -> Artefact:
     ]
     artefact.notes += _costs(table)
     for which, part in table.groupby("recording", sort=False):
-        windows = sorted(part["window"].unique())
-        steps = sorted(part["step"].unique())
-        title = f"F1 by split, {which}"
         simulated = bool(found[which]["recording_name"].str.startswith("simulated").all())
-        drawn = pictures.figure(title, max(5.5, 2.6 * len(steps) + 1.2), 5, simulated)
-        panels = drawn.subplots(2, len(steps), sharey="row", sharex=True, squeeze=False, height_ratios=(2, 1))
-        for (above, below), step in zip(panels.T, steps, strict=True):
-            of = part[part["step"] == step]
-            order = [name for name in ("random", "blocked", "contraction") if name in set(of["split"])]
-            f1, spread, seen = (
-                of.pivot_table(index="window", columns="split", values=value, dropna=False).reindex(
-                    index=windows, columns=order
-                )
-                for value in ("f1", "f1_sd", "seen")
-            )
-            pictures.lines(above, f1, spread)
-            chance = of.groupby("window")["chance"].mean().reindex(f1.index)
-            above.plot(range(len(chance)), chance, color=pictures.GREY, ls="--", lw=1, label="by chance")
-            pictures.lines(below, seen)
-            above.set(title=f"step {step}", ylim=(0, 1.02))
-            below.set(xlabel="window (samples)", ylim=(-0.03, 1.05))
-        panels[0, 0].set_ylabel("F1")
-        panels[1, 0].set_ylabel("samples seen\nin training")
-        pictures.legend(drawn)
-        artefact.figures[f"split_{which}"] = drawn
+        artefact.figures[f"split_{which}"] = _drawn(f"F1 by split, {which}", part, simulated)
     return artefact
+
+
+def _drawn(title: str, part: pd.DataFrame, simulated: bool) -> Figure:
+    windows = sorted(part["window"].unique())
+    steps = sorted(part["step"].unique())
+    drawn = pictures.figure(title, max(5.5, 2.6 * len(steps) + 1.2), 5, simulated)
+    panels = drawn.subplots(2, len(steps), sharey="row", sharex=True, squeeze=False, height_ratios=(2, 1))
+    for (above, below), step in zip(panels.T, steps, strict=True):
+        of = part[part["step"] == step]
+        order = [name for name in ("random", "blocked", "contraction") if name in set(of["split"])]
+        f1, spread, seen = (
+            of.pivot_table(index="window", columns="split", values=value, dropna=False).reindex(
+                index=windows, columns=order
+            )
+            for value in ("f1", "f1_sd", "seen")
+        )
+        pictures.lines(above, f1, spread)
+        chance = of.groupby("window")["chance"].mean().reindex(f1.index)
+        above.plot(range(len(chance)), chance, color=pictures.GREY, ls="--", lw=1, label="by chance")
+        pictures.lines(below, seen)
+        above.set(title=f"step {step}", ylim=(0, 1.02))
+        below.set(xlabel="window (samples)", ylim=(-0.03, 1.05))
+    panels[0, 0].set_ylabel("F1")
+    panels[1, 0].set_ylabel("samples seen\nin training")
+    pictures.legend(drawn)
+    return drawn
 
 
 def _costs(table: pd.DataFrame) -> list[str]:

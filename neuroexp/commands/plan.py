@@ -14,8 +14,6 @@ from typing import Any
 from hydra import compose, version
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.hydra import Hydra
-from hydra._internal.utils import create_config_search_path
-from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -99,12 +97,9 @@ def typed(words: Sequence[str]) -> tuple[list[str], Origin]:
 
 @contextlib.contextmanager
 def _hydra(folder: Path | None) -> Iterator[None]:
-    """Begin Hydra as a launch does; a folder given by `--config-dir` goes before the package's configuration."""
+    """Begin Hydra as a launch does."""
     version.setbase("1.3")
-    search = create_config_search_path("pkg://neuroexp.conf")
-    if folder is not None:
-        search.prepend("command-line", f"file://{folder}", SearchPathQuery(provider="schema"))
-    Hydra.create_main_hydra2("neuroexp", search)
+    Hydra.create_main_hydra2("neuroexp", loader.search(folder))
     try:
         yield
     finally:

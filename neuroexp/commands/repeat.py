@@ -18,6 +18,7 @@ from neuroexp.settings import sources
 from neuroexp.store import provenance, runfiles
 from neuroexp.store.job import Job
 from neuroexp.sweep.attempt import run
+from neuroexp.sweep.outcome import Outcome
 from neuroexp.terminal import screen
 
 COMPARED = ("test/", "spread/", "control/")
@@ -36,18 +37,18 @@ def main() -> None:
     try:
         environment = runfiles.environment(recorded["environment.json"], recorded["name"])
         with tempfile.TemporaryDirectory() as folder, restore.own_source(asked) as changed:
-            result = again(dict(asked.config), recorded["name"], Path(folder), asked.trusted)
+            outcome = again(dict(asked.config), recorded["name"], Path(folder), asked.trusted)
     except (ValueError, StoreError) as error:
         sys.exit(str(error))
-    if result["status"] == "killed":
+    if outcome.status == "killed":
         raise KeyboardInterrupt
-    if result["status"] != "finished":
-        sys.exit(f"{recorded['name']} {result['status']}: {result.get('error', '')}")
+    if outcome.status != "finished":
+        sys.exit(f"{recorded['name']} {outcome.status}: {outcome.error}")
     others = differences(environment, recorded["tags"]) + [f"{name} has changed since" for name in changed]
-    sys.exit(report(recorded["name"], recorded["metrics"], result["scores"], others))
+    sys.exit(report(recorded["name"], recorded["metrics"], outcome.scores, others))
 
 
-def again(config: dict[str, Any], name: str, folder: Path, trusted: tuple[str, ...] = ()) -> dict[str, Any]:
+def again(config: dict[str, Any], name: str, folder: Path, trusted: tuple[str, ...] = ()) -> Outcome:
     """Do the job of a recorded configuration in a store of its own, so that it is neither found finished nor recorded."""
     config["output"] = str(folder)
     config["trainer"] = config["trainer"] | {"default_root_dir": str(folder)}

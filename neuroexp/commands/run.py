@@ -38,7 +38,7 @@ def main() -> None:
         summary.summary(rows)
     if code:
         sys.exit(code)
-    if any(row["status"] in ("failed", "killed") for row in rows):
+    if any(row.status in ("failed", "killed") for row in rows):
         sys.exit(1)
 
 

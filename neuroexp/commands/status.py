@@ -11,6 +11,7 @@ from typing import Any
 
 from neuroexp.machine.command import command
 from neuroexp.sweep import launch, progress, summary
+from neuroexp.sweep.outcome import Outcome
 from neuroexp.terminal import screen
 from neuroexp.terminal.shown import plain
 
@@ -38,14 +39,14 @@ def main() -> None:
         summary.table(out, rows)
     _jobs(out, facts, rows, now, alive is not False)
     for row in rows:
-        if row["status"] == "failed":
+        if row.status == "failed":
             summary.failed(out, row)
     for path in launch.damaged(chosen):
         out.print(f"{path} is damaged, its job is not counted", markup=False, soft_wrap=True)
 
 
 def _jobs(
-    out: Any, facts: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]], alive: bool
+    out: Any, facts: Mapping[str, Any], rows: Sequence[Outcome], now: Sequence[Mapping[str, Any]], alive: bool
 ) -> None:
     if now:
         out.print()

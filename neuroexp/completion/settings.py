@@ -52,11 +52,21 @@ def options(words: Sequence[str]) -> Iterator[str]:
         yield from (flag for flag in action.option_strings if flag.startswith("--") and flag not in words)
 
 
+def _given(names: Sequence[str], words: Sequence[str]) -> str | None:
+    """Return the value of an option, of which `names` are the long and the short name; None where it is not typed."""
+    found = None
+    for before, word in pairwise(["", *words]):
+        if before in names:
+            found = word
+        elif word.startswith(f"{names[0]}="):
+            found = word.partition("=")[2]
+    return found
+
+
 def _folder(words: Sequence[str]) -> Path | None:
     """Return the folder of one's own in which configurations are looked for first."""
-    named = [after for before, after in pairwise(words) if before in FOLDER_OPTIONS]
-    named += [word.partition("=")[2] for word in words if word.startswith("--config-dir=")]
-    return Path(named[-1]) if named else None
+    named = _given(FOLDER_OPTIONS, words)
+    return None if named is None else Path(named)
 
 
 def groups(words: Sequence[str] = ()) -> Groups:
@@ -125,15 +135,9 @@ def _hydra_options(group: str, words: Sequence[str], whole: bool = True) -> list
 
 def _loader(words: Sequence[str]) -> Any:
     """Return what composes configurations and checks them, with a folder of one's own looked into first."""
-    from hydra._internal.utils import create_config_search_path  # noqa: PLC0415 - as above
-    from hydra.core.config_search_path import SearchPathQuery  # noqa: PLC0415 - as above
+    from neuroexp.settings.loader import Loader, search  # noqa: PLC0415 - as above
 
-    from neuroexp.settings.loader import Loader  # noqa: PLC0415 - as above
-
-    search = create_config_search_path("pkg://neuroexp.conf")
-    if folder := _folder(words):
-        search.prepend("command-line", f"file://{folder.absolute()}", SearchPathQuery(provider="schema"))
-    return Loader(search)
+    return Loader(search(_folder(words)))
 
 
 def _composed(words: Sequence[str]) -> Any:
@@ -147,12 +151,10 @@ def _composed(words: Sequence[str]) -> Any:
     known = groups(words)
     pairs = [word.partition("=")[::2] for word in words if "=" in word]
     chosen = {name: value.split(",")[0] for name, value in pairs if value and (name in known or name[:6] == "hydra/")}
-    named = [after for before, after in pairwise(words) if before in NAME_OPTIONS]
-    named += [word.partition("=")[2] for word in words if word.startswith("--config-name=")]
     version.setbase("1.3")
     try:
         config = _loader(words).load_configuration(
-            named[-1] if named else "config", [f"{name}={value}" for name, value in chosen.items()], RunMode.RUN
+            _given(NAME_OPTIONS, words) or "config", [f"{name}={value}" for name, value in chosen.items()], RunMode.RUN
         )
         return OmegaConf.to_container(config, resolve=False)
     except (HydraException, OmegaConfBaseException, OSError, ValueError):  # said when the command is entered

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from neuroexp.data import signals
 from neuroexp.data.cuff import Candidates, Signatures
 from neuroexp.data.splits import Split
+from neuroexp.evaluation.matching import pairs
 
 Indices = NDArray[np.int64]
 
@@ -130,21 +131,10 @@ def agreement(found: NDArray[np.int64], truth: Sequence[NDArray[np.int64]], tole
 
     The first of the true trains is what the stimuli evoke; any others come without a stimulus.
     """
-    true = _matches(found, np.unique(np.concatenate(list(truth))), tolerance)
-    evoked = _matches(found, truth[0], tolerance)
+    true = len(pairs(found, np.unique(np.concatenate(list(truth))), tolerance))
+    evoked = len(pairs(found, truth[0], tolerance))
     return {
         "cap_precision": true / len(found),
         "cap_evoked": evoked / len(found),
         "cap_recall": evoked / max(len(truth[0]), 1),
     }
-
-
-def _matches(found: NDArray[np.int64], truth: NDArray[np.int64], tolerance: int) -> int:
-    """Count the pairs of found and true samples within the tolerance; each is matched once, in order of time."""
-    matched, place = 0, 0
-    for sample in found:
-        while place < len(truth) and truth[place] < sample - tolerance:
-            place += 1
-        if place < len(truth) and truth[place] <= sample + tolerance:
-            matched, place = matched + 1, place + 1
-    return matched

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,8 @@ from neuroexp.data.segments import coverage
 from neuroexp.data.splits import Split
 from neuroexp.evaluation.agreement import Steps
 
-EVALUATION_BATCH = (
-    256  # windows; without gradients a larger batch is faster and changes no score, until maps leave the cache
-)
+# windows; without gradients a larger batch is faster and changes no score, until maps leave the cache
+EVALUATION_BATCH = 256
 
 
 class Batches:
@@ -47,6 +47,37 @@ class Batches:
             yield windows.index_select(0, starts).mT, labels
 
 
+@dataclass(frozen=True)
+class Metadata:
+    """What is known of a fold besides its windows and labels; all of it may be left out.
+
+    Parameters
+    ----------
+    facts : mapping of float, optional
+        Numbers about the data to report beside the scores.
+    source : optional
+        The recording behind it all.
+    control : mapping of float, optional
+        Scores of what can be told apart without what the labels mean, to report beside the scores.
+    order : array of int64, (channel,), optional
+        Which of the recording's channels each one here is; None: the same.
+    preparation : mapping, optional
+        What was done to the signal.
+    decisions_hz : float, optional
+        How many windows a second of recording brings, where that is known.
+    steps : Steps, optional
+        How windows follow one another, where they do.
+    """
+
+    facts: Mapping[str, float] = field(default_factory=dict)
+    source: Any = None
+    control: Mapping[str, float] = field(default_factory=dict)
+    order: NDArray[np.int64] | None = None
+    preparation: Mapping[str, Any] = field(default_factory=dict)
+    decisions_hz: float | None = None
+    steps: Steps | None = None
+
+
 class Fold(LightningDataModule):
     """One fold of one recording: the z-scored signal once, the windows as starts into it, their labels and their parts.
 
@@ -69,20 +100,8 @@ class Fold(LightningDataModule):
         Windows in a training batch.
     seed : int
         Of the order of the batches.
-    facts : dict of float, optional
-        Numbers about the data to report beside the scores.
-    source : optional
-        The recording behind it all.
-    control : mapping of float, optional
-        Scores of what can be told apart without what the labels mean, to report beside the scores.
-    order : array of int64, (channel,), optional
-        Which of the recording's channels each one here is; None: the same.
-    preparation : dict, optional
-        What was done to the signal.
-    decisions_hz : float, optional
-        How many windows a second of recording brings, where that is known.
-    steps : Steps, optional
-        How windows follow one another, where they do.
+    metadata : Metadata, optional
+        What else is known of the data; its fields are attributes of the fold.
 
     Raises
     ------
@@ -99,20 +118,15 @@ class Fold(LightningDataModule):
         split: Split,
         batch_size: int,
         seed: int,
-        facts: dict[str, float] | None = None,
-        source: Any = None,
-        control: Mapping[str, float] | None = None,
-        order: NDArray[np.int64] | None = None,
-        preparation: dict[str, Any] | None = None,
-        decisions_hz: float | None = None,
-        steps: Steps | None = None,
+        metadata: Metadata | None = None,
     ):
         """Standardise a copy of the signal."""
         super().__init__()
         self.window, self.split, self.batch_size = window, split, batch_size
-        self.facts, self.source, self.control = facts or {}, source, control or {}
-        self.order, self.preparation = order, preparation or {}
-        self.decisions_hz, self.steps = decisions_hz, steps
+        known = metadata or Metadata()
+        self.facts, self.source, self.control = known.facts, known.source, known.control
+        self.order, self.preparation = known.order, known.preparation
+        self.decisions_hz, self.steps = known.decisions_hz, known.steps
         self.mean, self.std = training_statistics(signal, starts[split.train], window)
         # `windows` needs time-major memory, and filters return their result in another order
         standardised = np.subtract(signal, self.mean, order="C")

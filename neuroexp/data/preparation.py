@@ -86,19 +86,9 @@ def prepared(
     quiet_uv, _ = signals.cap_thresholds(_pieces(trace, off), settings.low_sd, settings.high_sd)
     above_uv = min(above_uv, lowest_uv, ROOM * quiet_uv)
     peaks = signals.detect_caps(trace, rate_hz, above_uv, np.inf, settings.exclusion_ms, seams)
-    stimulus = np.searchsorted(on[:, 0], peaks, side="right") - 1
-    first = peaks - window // 2
-    begin, end = signals.stretches(len(signal), seams)[np.searchsorted(seams, peaks, side="right")].T
-    kept = (stimulus >= 0) & (peaks < on[stimulus, 1]) & (first >= begin) & (first + window <= end)
-    peaks, stimulus, first = peaks[kept], stimulus[kept], first[kept]
-    size, during = np.abs(trace[peaks]), _pieces(trace, on)
-    low_uv, high_uv = signals.cap_thresholds(during, settings.low_sd, settings.high_sd)
-    n_caps = int(np.sum((size >= low_uv) & (size <= high_uv)))
-    if not n_caps:
-        raise ValueError(
-            f"{recording.name}: no CAP lies between low_sd={settings.low_sd:g} and high_sd={settings.high_sd:g} standard "
-            "deviations during a stimulus (dataset.preprocessing)"
-        )
+    peaks, stimulus = _during_stimuli(peaks, on, window, signals.stretches(len(signal), seams), seams)
+    first, size, during = peaks - window // 2, np.abs(trace[peaks]), _pieces(trace, on)
+    n_caps = _count_caps(recording.name, size, during, settings)
     _check_memory(recording.name, window, [*((len(one.first), one.n_caps) for one in others), (len(first), n_caps)])
     rest_first, rest_gap = _at_rest(off, window, n_caps, np.random.default_rng([number, 0]))
     return Prepared(
@@ -187,6 +177,33 @@ def _stimuli(
             f"{recording.name}: no stimulus stands out of the middle ring's moving average (see dataset.preprocessing)"
         )
     return on, off
+
+
+def _during_stimuli(
+    peaks: NDArray[np.int64],
+    on: signals.Intervals,
+    window: int,
+    stretches: signals.Intervals,
+    seams: Sequence[int],
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the peaks within a stimulus whose windows cross neither a seam nor an end, and the number of its stimulus."""
+    stimulus = np.searchsorted(on[:, 0], peaks, side="right") - 1
+    first = peaks - window // 2
+    begin, end = stretches[np.searchsorted(seams, peaks, side="right")].T
+    kept = (stimulus >= 0) & (peaks < on[stimulus, 1]) & (first >= begin) & (first + window <= end)
+    return peaks[kept], stimulus[kept]
+
+
+def _count_caps(name: str, size: NDArray[np.float32], during: NDArray[np.float32], settings: Preprocessing) -> int:
+    """Return how many peaks are CAPs when all stimuli set the thresholds; raises ValueError when none is."""
+    low_uv, high_uv = signals.cap_thresholds(during, settings.low_sd, settings.high_sd)
+    count = int(np.sum((size >= low_uv) & (size <= high_uv)))
+    if not count:
+        raise ValueError(
+            f"{name}: no CAP lies between low_sd={settings.low_sd:g} and high_sd={settings.high_sd:g} standard "
+            "deviations during a stimulus (dataset.preprocessing)"
+        )
+    return count
 
 
 def _lowest_threshold(trace: NDArray[np.float32], on: signals.Intervals, low_sd: float) -> float:

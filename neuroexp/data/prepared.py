@@ -67,13 +67,13 @@ def prepare(
             KeyError,
             zipfile.BadZipFile,
         ):  # not there, or not whole: then it is made again
-            made = _join(session, settings, window, rate_hz, above_uv)
+            made = _joined(session, rate_hz, _classes(session, settings, window, rate_hz, above_uv))
             save(made, path)
     return dataclasses.replace(made, notes=session.notes)
 
 
-def _join(session: Session, settings: Preprocessing, window: int, rate_hz: float, above_uv: float) -> Signatures:
-    """Prepare one class after another, and lay their time axes end to end."""
+def _classes(session: Session, settings: Preprocessing, window: int, rate_hz: float, above_uv: float) -> list[Prepared]:
+    """Prepare one class after another, all with the peaks above what stimuli of any of them could set as a threshold."""
     bar = tqdm(
         session.classes, desc=f"preparing {session.name}", unit="class", leave=False, disable=not sys.stderr.isatty()
     )
@@ -90,6 +90,11 @@ def _join(session: Session, settings: Preprocessing, window: int, rate_hz: float
         if parts[number].above_uv > lowest:  # another class is much quieter
             others = [*parts[:number], *parts[number + 1 :]]
             parts[number] = prepared(session.read(name), settings, window, rate_hz, number, lowest, others)
+    return parts
+
+
+def _joined(session: Session, rate_hz: float, parts: Sequence[Prepared]) -> Signatures:
+    """Lay the time axes of the classes end to end."""
     offsets = np.cumsum([0] + [part.n_samples for part in parts])
     stimuli = np.cumsum([0] + [part.n_stimuli + 1 for part in parts])  # a gap more than stimuli
     facts: dict[str, float] = {}

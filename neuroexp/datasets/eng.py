@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from neuroexp.data import caps, control, segments, splits
 from neuroexp.data.cuff import GRID, Animals, Session, Signatures, joined
-from neuroexp.data.fold import Fold
+from neuroexp.data.fold import Fold, Metadata
 from neuroexp.data.preparation import Preprocessing
 from neuroexp.data.prepared import prepare, prepare_all
 
@@ -99,30 +100,35 @@ def eng(
         else:  # no CAP trains or tests: a replay alone needs the thresholds
             every = np.arange(len(recording.label))
             recording, _ = caps.select(recording, splits.Split(every, every, every), *limits)
-    known: dict[str, float] = {}
-    if rest is not None:
-        try:
-            known = control.scores(rest, divided(rest, at_rest=True))
-        except ValueError as error:
-            note = f"{rest.name}: there is no control: {error}"
-            recording = dataclasses.replace(recording, notes=(*recording.notes, note))
+    scores, missed = ({}, "") if rest is None else _control(rest, lambda: divided(rest, at_rest=True))
+    if missed:
+        recording = dataclasses.replace(recording, notes=(*recording.notes, missed))
+    channels = ORDERS[order]
     return Fold(
-        signal=used.windows[:, :, ORDERS[order]].reshape(
-            -1, len(ORDERS[order])
-        ),  # windows start every `window` samples
+        signal=used.windows[:, :, channels].reshape(-1, len(channels)),  # windows start every `window` samples
         starts=np.arange(len(used.label), dtype=np.int64) * window,
         window=window,
         labels=np.eye(len(used.classes), dtype=np.float32)[used.label],
         split=parts,
         batch_size=batch_size,
         seed=seed,
-        facts=recording.facts | _facts(used, parts),
-        source=recording,
-        control=known,
-        order=ORDERS[order],
-        preparation=steps | _thresholds(recording),
-        decisions_hz=recording.caps_per_s,
+        metadata=Metadata(
+            facts=recording.facts | _facts(used, parts),
+            source=recording,
+            control=scores,
+            order=channels,
+            preparation=steps | _thresholds(recording),
+            decisions_hz=recording.caps_per_s,
+        ),
     )
+
+
+def _control(rest: Signatures, divide: Callable[[], splits.Split]) -> tuple[dict[str, float], str]:
+    """Return the scores of the control and nothing, or none and the sentence that says why there is none."""
+    try:
+        return control.scores(rest, divide()), ""
+    except ValueError as error:
+        return {}, f"{rest.name}: there is no control: {error}"
 
 
 def _check(

@@ -1,4 +1,4 @@
-"""Spike trains scored as the decomposition field does: discharges matched one to one after removing the best lag."""
+"""Spike trains scored as the decomposition field does: events matched one to one, discharges after removing the best lag."""
 
 from __future__ import annotations
 

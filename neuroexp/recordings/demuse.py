@@ -73,10 +73,7 @@ def read(
     channels = keep(signal.shape[1], sorted({*discard_channels, *marked}), "channel", file.name)
     flagged = _flagged(file.stem, marked)
     pulses = _pulses(file)
-    units = keep(len(pulses), discard_units, "motor unit", file.name) if pulses else np.arange(0)
-    ratios, notes = _ratios(file, len(pulses))
-    units, said = enough_pnr(ratios, units, min_pnr_db, file.stem) if pulses else (units, ())
-    pnr_db = _pnr_db(file, ratios, units, discard_units)
+    units, pnr_db, notes = _units(file, len(pulses), discard_units, min_pnr_db)
     _check_pulses(file, pulses, units, len(signal))
     trains = [pulses[unit] - 1 for unit in units]  # MATLAB counts from 1
     effort = _force(file, len(signal))
@@ -96,7 +93,7 @@ def read(
         force=effort,
         discarded_channels=tuple({*discard_channels, *marked}),
         discarded_units=tuple(sorted(set(range(1, len(pulses) + 1)) - {int(unit) + 1 for unit in units})),
-        notes=(*cut, *flagged, *notes, *said),
+        notes=(*cut, *flagged, *notes),
     )
     return noticed(recording, discard_units)
 
@@ -207,6 +204,16 @@ def _without(wrong: Sequence[int], typed: Sequence[int]) -> str:
     """Return what to type to leave units, counted from 0, out beside those that the user has left out already."""
     numbers = ",".join(map(str, sorted({*typed, *(unit + 1 for unit in wrong)})))
     return f"leave {'them' if len(wrong) > 1 else 'it'} out with recording.discard_units=[{numbers}]"
+
+
+def _units(
+    file: MatFile, count: int, typed: Sequence[int], least_db: float | None
+) -> tuple[NDArray[np.int64], tuple[float, ...], tuple[str, ...]]:
+    """Return which motor units are kept, without those `typed`; their pulse-to-noise ratios where known; and notes."""
+    units = keep(count, typed, "motor unit", file.name) if count else np.arange(0)
+    ratios, notes = _ratios(file, count)
+    units, said = enough_pnr(ratios, units, least_db, file.stem) if count else (units, ())
+    return units, _pnr_db(file, ratios, units, typed), (*notes, *said)
 
 
 def _ratios(file: MatFile, n_units: int) -> tuple[NDArray[Any], tuple[str, ...]]:

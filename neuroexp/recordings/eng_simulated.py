@@ -128,24 +128,7 @@ def read(
     settings = dict(sorted(locals().items()))
     if neighbours == "line":  # earlier recordings keep their digest
         del settings["neighbours"]
-    elif neighbours != "ring":
-        raise ValueError(f"recording.neighbours={neighbours} is neither ring nor line")
-    if rat not in SNR_DB:
-        raise ValueError(
-            f"recording.rat={rat} has no signal-to-noise ratio in Table I, rats {', '.join(map(str, SNR_DB))} do"
-        )
-    check_ranges(
-        [
-            ("duration_s", duration_s, 4, 1800),
-            ("beats", beats, 1, 20),
-            ("selectivity", selectivity, 0, 1),
-            ("spontaneous", spontaneous, 0, 100),
-            ("drift", drift, 0, 2),
-        ]
-    )
-    per_s = RATE_HZ * RINGS * CONTACTS * 4 * COPIES
-    fits = f"recording.duration_s={memory.round_down(memory.spare() / per_s)} would fit"
-    memory.check(duration_s * per_s, f"recording.duration_s={duration_s:g}", fits)
+    _check(rat, duration_s, beats, selectivity, spontaneous, drift, neighbours)
     digest = hashlib.sha256(json.dumps(["eng", settings]).encode()).hexdigest()
     name = f"simulated rat {rat}"
 
@@ -173,6 +156,30 @@ def read(
         )
 
     return Session(name=name, sha256=digest, read=simulate, simulated=True)
+
+
+def _check(
+    rat: int, duration_s: float, beats: int, selectivity: float, spontaneous: float, drift: float, neighbours: str
+) -> None:
+    """Raise ValueError for the first value that makes no recording, or none that fits the memory."""
+    if neighbours not in ("line", "ring"):
+        raise ValueError(f"recording.neighbours={neighbours} is neither ring nor line")
+    if rat not in SNR_DB:
+        raise ValueError(
+            f"recording.rat={rat} has no signal-to-noise ratio in Table I, rats {', '.join(map(str, SNR_DB))} do"
+        )
+    check_ranges(
+        [
+            ("duration_s", duration_s, 4, 1800),
+            ("beats", beats, 1, 20),
+            ("selectivity", selectivity, 0, 1),
+            ("spontaneous", spontaneous, 0, 100),
+            ("drift", drift, 0, 2),
+        ]
+    )
+    per_s = RATE_HZ * RINGS * CONTACTS * 4 * COPIES
+    fits = f"recording.duration_s={memory.round_down(memory.spare() / per_s)} would fit"
+    memory.check(duration_s * per_s, f"recording.duration_s={duration_s:g}", fits)
 
 
 @dataclass(frozen=True)

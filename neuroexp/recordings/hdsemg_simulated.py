@@ -257,11 +257,7 @@ def simulate(
     trains = [discharges(rates[:, unit], isi_cov, firing) for unit in range(pool_size)]
 
     potentials = _anatomy(muscle, body, positions_mm)
-    signal = np.zeros((n_samples, len(positions_mm)))
-    for train, potential in zip(trains, potentials, strict=True):
-        for sample in train:
-            stretch = signal[sample : sample + len(potential)]
-            stretch += potential[: len(stretch)]
+    signal = _superposed(trains, potentials, n_samples)
     if snr_db is not None:
         power = np.mean(signal[wanted > 0] ** 2)
         signal += noise_rng.standard_normal(signal.shape) * np.sqrt(power / 10 ** (snr_db / 10))
@@ -274,6 +270,16 @@ def simulate(
         trains=trains,
         strength=np.array(strength),
     )
+
+
+def _superposed(trains: list[NDArray[np.int64]], potentials: list[Array], n_samples: int) -> Array:
+    """Return the sum (time, channel) of the units' action potentials (time, channel), one at each discharge."""
+    signal = np.zeros((n_samples, potentials[0].shape[1]))
+    for train, potential in zip(trains, potentials, strict=True):
+        for sample in train:
+            stretch = signal[sample : sample + len(potential)]
+            stretch += potential[: len(stretch)]
+    return signal
 
 
 def _anatomy(muscle: Pool, rng: np.random.Generator, positions_mm: Array) -> list[Array]:

@@ -114,6 +114,7 @@ class _Known:
     trains: list[NDArray[np.int64]]  # true spike trains of the only one
     tested: dict[str, NDArray[np.bool_]]  # of each, the samples (time,) that the run was tested on
     notes: list[str]  # on how they fit the run, and on how they came
+    live: bool = False  # what breaks it is said at once
     said: list[str] = dataclasses.field(default_factory=list)  # as it happened
     say: Callable[[str], None] | None = None  # where that is said
     stream: Stream | None = None  # the one that is decoded
@@ -163,17 +164,13 @@ def replay(spec: Spec, source: Source | None, chosen: Options, engine: Predict, 
     if chosen.threshold is not None:
         spec = dataclasses.replace(spec, threshold=chosen.threshold)
     Stream(spec)  # refuses what cannot be streamed, and the first part what does not fit, before anything is written
-    tally = Tally(spec.period_ms)
-    health: dict[str, Any] = {}
-    spans_s: list[float] = []
-    known = _Known([], {}, [])
+    tally, known = Tally(spec.period_ms), _Known([], {}, [], live=source is None)
     parts = _pieces(spec, source, chosen, known)
     parts = itertools.chain([next(parts)], parts)
     working = place.with_name(f"{place.name}.part")
     shutil.rmtree(working, ignore_errors=True)
     working.mkdir(parents=True)
     table = Table(working / ("discharges.csv" if spec.step else "caps.csv"), spec)
-    began, samples, stopped = time.perf_counter(), 0, False
     with contextlib.ExitStack() as stack:
         stack.callback(table.file.close)
         heard = None
@@ -182,36 +179,20 @@ def replay(spec: Spec, source: Source | None, chosen: Options, engine: Predict, 
 
             heard = stack.enter_context(lsl.outlet(chosen.output, spec))
         known.say = stack.enter_context(view.shown(spec, tally))
-        for name, pieces in parts:
-            decoding = Decoding(spec, engine, tally, heard)
-            known.stream = decoding.stream
-            if source is None:
-                known.stream.health.say = known.happened
-            try:
-                for chunk, first, arrived in pieces:
-                    table.write(decoding.push(chunk, first, arrived), name)
-            except KeyboardInterrupt:
-                stopped = True
-            table.write(decoding.finish(), name)
-            health[name] = report.plain(decoding.stream.health)
-            spans_s.append(tally.samples / spec.rate_hz)
-            samples += tally.samples
-            if stopped:
-                break
+        went = _decoded(parts, lambda: Decoding(spec, engine, tally, heard), spec.rate_hz, table, known)
     summary: dict[str, Any] = {
         "name": spec.name, "run_id": spec.run_id, "rate_hz": spec.rate_hz, "outputs": list(spec.outputs),
         "recording": source.name if source else chosen.input, "title": source.title if source else f"LSL stream {chosen.input}",
         "simulated": bool(source and source.simulated), "trained_on": bool(source and source.own),
-        "engine": chosen.engine, "threads": chosen.threads, "chunk": chosen.chunk, "stopped": stopped,
+        "engine": chosen.engine, "threads": chosen.threads, "chunk": chosen.chunk,
         "how": _how(spec, source, chosen),
         "event_at": _event_at(spec),
-        "timing": report.timing(tally, time.perf_counter() - began, spec.rate_hz, samples),
-        "health": health, "spans_s": spans_s,
+        **went,
         "threshold": spec.threshold if spec.step else None, "highest_probability": tally.highest,
     }  # fmt: skip
     _finish(spec, source, summary, tally, known, Path(table.file.name))
     summary |= {"notes": known.notes, "said": known.said}
-    if stopped and source is not None:
+    if summary["stopped"] and source is not None:
         place = place.with_name(f"{place.name}-stopped")
     summary["folder"] = str(place)
     finite = json.loads(json.dumps(summary, default=float), parse_constant=lambda _: None)  # JSON has no NaN
@@ -219,6 +200,33 @@ def replay(spec: Spec, source: Source | None, chosen: Options, engine: Predict, 
     shutil.rmtree(place, ignore_errors=True)
     working.replace(place)
     return summary
+
+
+def _decoded(
+    parts: Iterator[tuple[str, Any]], begin: Callable[[], Decoding], rate_hz: float, table: Table, known: _Known
+) -> dict[str, Any]:
+    """Send the chunks of each part through a decoder of its own into a table; return what the summary says of how it went."""
+    health: dict[str, Any] = {}
+    spans_s: list[float] = []
+    began, samples, stopped = time.perf_counter(), 0, False
+    for name, pieces in parts:
+        decoding = begin()
+        tally, known.stream = decoding.tally, decoding.stream
+        if known.live:
+            known.stream.health.say = known.happened
+        try:
+            for chunk, first, arrived in pieces:
+                table.write(decoding.push(chunk, first, arrived), name)
+        except KeyboardInterrupt:
+            stopped = True
+        table.write(decoding.finish(), name)
+        health[name] = report.plain(decoding.stream.health)
+        spans_s.append(tally.samples / rate_hz)
+        samples += tally.samples
+        if stopped:
+            break
+    timing = report.timing(tally, time.perf_counter() - began, rate_hz, samples)
+    return {"stopped": stopped, "timing": timing, "health": health, "spans_s": spans_s}
 
 
 def _pieces(spec: Spec, source: Source | None, chosen: Options, known: _Known) -> Iterator[tuple[str, Any]]:

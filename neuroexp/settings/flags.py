@@ -11,6 +11,7 @@ from hydra._internal.utils import get_args_parser
 ASIDE = "overrides"  # all that is no option: the settings
 DONE = ("multirun", "run", "cfg", "info", "shell_completion")  # options that say what is done, of which one may stand
 SHOWN = ("--cfg", "--info")
+HOW = ("resolve", "package")  # options that say how --cfg shows a configuration, and nothing without it
 
 
 def read(words: Sequence[str]) -> Namespace:
@@ -50,8 +51,14 @@ def _check_alone(given: Namespace) -> None:
 
 
 def ordered(words: Sequence[str]) -> list[str]:
-    """Return a command line as Hydra takes it, options before settings; raises ValueError as `read` does."""
+    """Return a command line as Hydra takes it, options before settings; raises ValueError as `read` does.
+
+    That includes an option of which Hydra would take no notice.
+    """
     given = vars(read(words))
+    for name in HOW:
+        if given[name] not in (None, False) and given["cfg"] is None:
+            raise ValueError(f"--{name} says how --cfg shows a configuration: add --cfg job, or leave --{name} out")
     settings = given.pop(ASIDE)
     options = []
     for name, value in given.items():

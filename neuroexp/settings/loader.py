@@ -12,7 +12,8 @@ from typing import Any
 import hydra._internal.hydra as hydras
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
-from hydra.core.config_search_path import ConfigSearchPath
+from hydra._internal.utils import create_config_search_path
+from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
 from hydra.errors import ConfigCompositionException
 from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig, OmegaConf, flag_override
@@ -144,6 +145,14 @@ class Loader(ConfigLoaderImpl):
                     "its own; type --config-dir FOLDER for another"
                 )
         super()._process_config_searchpath(config_name, parsed_overrides, repo)
+
+
+def search(folder: Path | None = None) -> ConfigSearchPath:
+    """Return where configurations are looked for: first in a folder of one's own (`--config-dir`), then in the package."""
+    path = create_config_search_path("pkg://neuroexp.conf")
+    if folder is not None:
+        path.prepend("command-line", f"file://{folder.absolute()}", SearchPathQuery(provider="schema"))
+    return path
 
 
 def install() -> None:

@@ -58,7 +58,7 @@ def deliver(cell: Cell, record: Record, store: Store) -> str:
         folder = store.kept(record["was"])
     record["run_id"] = store.fill(record, folder)
     record |= settled(record, store)
-    rivals(store, record["key"], cell, record["run_id"])
+    rivals(store, cell, record["run_id"])
     sent(cell, record)
     return str(record["run_id"])
 

@@ -1,19 +1,14 @@
-"""One job as plain values: everything that a training needs to know, and what becomes of it."""
+"""One job as plain values: everything that a training needs to know."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from neuroexp.settings import keys
 from neuroexp.store.ledger import Cell
-
-if TYPE_CHECKING:
-    pass
-
-Result = dict[str, Any]
 
 
 @dataclass(frozen=True)

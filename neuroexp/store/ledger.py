@@ -83,6 +83,11 @@ class Cell:
         return cell
 
     @property
+    def key(self) -> str:
+        """The key of its configuration."""
+        return self.folder.name
+
+    @property
     def ledger(self) -> Path:
         """The folder of all cells."""
         return self.folder.parent.parent

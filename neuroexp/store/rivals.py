@@ -17,12 +17,12 @@ TAKEN = "another launch has this cell"  # why a run was withdrawn
 AHEAD_S = 86400.0  # no clock is so far ahead of another
 
 
-def rivals(store: Store, key: str, cell: Cell, mine: str | None = None) -> bool:
+def rivals(store: Store, cell: Cell, mine: str | None = None) -> bool:
     """Return whether another run has this cell, live or just finished; one whose process is gone is marked KILLED."""
     from neuroexp.store.tracking import CLAIMANT  # noqa: PLC0415 - --help must not wait for it
 
     alive = False
-    for run_id, tags in store.running(key).items():
+    for run_id, tags in store.running(cell.key).items():
         if run_id == mine:
             continue
         claimant = tags.get(CLAIMANT, "")
@@ -47,7 +47,7 @@ def _beats(tags: dict[str, str]) -> bool:
         return False
 
 
-def stays(store: Store, key: str, cell: Cell, run: Run) -> bool:
+def stays(store: Store, cell: Cell, run: Run) -> bool:
     """Return whether a run that has just begun keeps its cell; else it is gone.
 
     Every claimant begins its run before it looks for others, so of two at once at least one sees the other and withdraws.
@@ -56,7 +56,7 @@ def stays(store: Store, key: str, cell: Cell, run: Run) -> bool:
     from neuroexp.store.tracking import StoreError  # noqa: PLC0415 - as above
 
     try:
-        if not rivals(store, key, cell, run.run_id) and store.finished(key) is None:
+        if not rivals(store, cell, run.run_id) and store.finished(cell.key) is None:
             return True
         run.end("KILLED")
         store.delete(str(run.run_id))
@@ -67,20 +67,17 @@ def stays(store: Store, key: str, cell: Cell, run: Run) -> bool:
 
 
 def taken(store: Store, cell: Cell, run: Run) -> dict[str, Any] | None:
-    """Return the result of a training that has lost its cell while it was suspended or cut off from the store.
+    """Return what has become of a cell that a training has lost while it was suspended or cut off from the store.
 
-    Another launch took it for dead: it has finished the cell, or is training it now. None while the cell is still the
-    run's own, also when nobody can be asked.
+    Another launch took it for dead: id, scores and notes of its run when that has finished, nothing while it trains. None
+    while the cell is still the run's own, also when nobody can be asked.
     """
     from neuroexp.store.tracking import StoreError  # noqa: PLC0415 - as above
 
-    key, run_id = run.record["key"], run.run_id
+    run_id = run.run_id
     try:
-        if done := store.finished(key, besides=run.record["uid"]):
-            result = {"status": "skipped", **done}
-        elif run_id and store.status(run_id) == "KILLED" and rivals(store, key, cell, run_id):
-            result = {"status": "elsewhere", "run_id": None}
-        else:
+        found = store.finished(cell.key, besides=run.record["uid"])
+        if found is None and not (run_id and store.status(run_id) == "KILLED" and rivals(store, cell, run_id)):
             return None
         if run_id:
             store.withdraw(run_id, TAKEN)
@@ -88,4 +85,4 @@ def taken(store: Store, cell: Cell, run: Run) -> dict[str, Any] | None:
         log.warning("%s", error)
         return None
     log.warning("another launch has taken this cell: what was trained here does not count")
-    return result
+    return found or {}

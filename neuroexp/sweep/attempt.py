@@ -7,19 +7,21 @@ import logging
 import random
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from neuroexp.machine import files, garbage, places
 from neuroexp.machine.sentence import interrupted, sentence
 from neuroexp.settings import keys, resolved, sources, trust
 from neuroexp.store import provenance
 from neuroexp.store.delivery import current, deliver, sent, settled
-from neuroexp.store.job import Job, Result
+from neuroexp.store.job import Job
 from neuroexp.store.ledger import Cell
 from neuroexp.store.rivals import rivals, stays, taken
 from neuroexp.sweep import leftovers
+from neuroexp.sweep.outcome import Outcome
 from neuroexp.terminal.quiet import quiet
 
 if TYPE_CHECKING:
@@ -29,31 +31,23 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)  # to the job's log
 
 
-def run(job: Job, started: Callable[[str], None] = lambda run_id: None) -> Result:
-    """Do a job and return its status and scores; failures and interruptions are statuses, nothing is raised.
+def run(job: Job, started: Callable[[str], None] = lambda run_id: None) -> Outcome:
+    """Do a job and return what became of it: failures and interruptions are among that, nothing is raised.
 
-    Status: finished, skipped (finished before), elsewhere (running in another launch), failed, killed. `started` is told the
-    id of the run.
+    `started` is told the id of the run.
     """
     quiet()
-    result: Result = {"status": "failed", "scores": {}}
     try:
         sources.fresh(job.sources)
         trust.check(job.config, job.trusted)
-        _run(job, result, started)
+        return _run(job, started)
     except BaseException as error:
-        if "run_id" not in result:  # else it is in the log already, and with it in the run
-            log.exception("the job ended before its run began")
-        if interrupted(error):
-            result["status"] = "killed"
-        else:
-            foreseen = isinstance(error, ValueError | FileNotFoundError)
-            result |= {"status": "failed", "error": _reason(job, error), "foreseen": foreseen}
-    return result
+        log.exception("the job ended outside its training")
+        return _failed(job, Outcome.of(job), error)
 
 
-def recorded(job: Job) -> Result | None:
-    """Return the result of a job whose cell has a record of a finished training; None when it is to be done.
+def recorded(job: Job) -> Outcome | None:
+    """Return what became of a job whose cell has a record of a finished training; None when it is to be done.
 
     Asked first, by whichever process: it costs no process of its own, and nothing is imported that a training needs.
     """
@@ -62,42 +56,36 @@ def recorded(job: Job) -> Result | None:
         return None
     quiet()
     leftovers.clear(cell.ledger)
-    result: Result = {}
-    store = _store(job, result)
+    store, outcome = _store(job)
     with cell.claim() as mine:
-        found = _found(job, cell, store, cell.folder.name) if mine else _occupied(cell)
-    return None if found is None else result | found
+        return _found(job, outcome, cell, store) if mine else _occupied(outcome, cell)
 
 
-def _store(job: Job, result: Result) -> Store | None:
-    """Return the store of a job, None when it is away; note in the result where it is, or why it cannot be reached."""
+def _store(job: Job) -> tuple[Store | None, Outcome]:
+    """Return the store of a job, None when it is away; and the outcome to begin with, which says where it is, or why not."""
     from neuroexp.store.tracking import StoreError, open_store  # noqa: PLC0415 - --help must not wait for it
 
     tracking = job.config["tracking"]
-    result["uri"] = tracking["uri"]
+    outcome = replace(Outcome.of(job), uri=tracking["uri"])
     try:
         store = open_store(tracking["uri"], tracking["artifacts"], job.config["experiment"])
     except StoreError as error:
-        result["unsent"] = str(error)
         log.warning("%s", error)
-        return None
-    result["link"] = store.link(job.launch)
-    return store
+        return None, replace(outcome, unsent=str(error))
+    return store, replace(outcome, link=store.link(job.launch))
 
 
-def _run(job: Job, result: Result, started: Callable[[str], None]) -> None:
+def _run(job: Job, started: Callable[[str], None]) -> Outcome:
     cell = job.cell
-    key = cell.folder.name
     leftovers.clear(cell.ledger)
-    store = _store(job, result)
+    store, outcome = _store(job)
     with cell.claim() as mine:
-        begun = _begin(job, cell, store, key, mine)
-        if isinstance(begun, dict):
-            result |= begun
-            return
+        begun = _begin(job, outcome, cell, store, mine)
+        if isinstance(begun, Outcome):
+            return begun
         run = begun
         if run.run_id is not None:
-            result["run_id"] = run.run_id
+            outcome = replace(outcome, run_id=run.run_id)
             started(run.run_id)
         try:
             run.text(resolved.text(job.config), "config.yaml")
@@ -118,15 +106,28 @@ def _run(job: Job, result: Result, started: Callable[[str], None]) -> None:
             run.end("KILLED" if killed else "FAILED")
             if run.send():
                 files.discard(run.folder)
-            result["notes"] = run.record["notes"]
-            raise
+            return _failed(job, replace(outcome, notes=tuple(run.record["notes"])), error)
         run.file(job.log)
-        result |= _end(job, cell, store, run, scores)
+        outcome = _end(job, outcome, cell, store, run, scores)
     if store is not None:
         store.save_view(job.launch, job.columns, job.config["report"])
+    return outcome
 
 
-def _end(job: Job, cell: Cell, store: Store | None, run: Run, scores: dict[str, float]) -> Result:
+def _failed(job: Job, outcome: Outcome, error: BaseException) -> Outcome:
+    if interrupted(error):
+        return replace(outcome, status="killed")
+    foreseen = isinstance(error, ValueError | FileNotFoundError)
+    return replace(outcome, status="failed", error=_reason(job, error), foreseen=foreseen)
+
+
+def _skipped(outcome: Outcome, found: Mapping[str, Any]) -> Outcome:
+    """Return the outcome of a job whose cell has finished before, in a run of which the record or the store tells."""
+    notes = tuple(found.get("notes", ()))
+    return replace(outcome, status="skipped", run_id=found["run_id"], scores=found["scores"], notes=notes)
+
+
+def _end(job: Job, outcome: Outcome, cell: Cell, store: Store | None, run: Run, scores: dict[str, float]) -> Outcome:
     """Finish the run of a training that went well, unless another launch has finished or taken its cell meanwhile."""
     from neuroexp.store.tracking import StoreError  # noqa: PLC0415 - as above
 
@@ -135,32 +136,32 @@ def _end(job: Job, cell: Cell, store: Store | None, run: Run, scores: dict[str, 
         run.end("KILLED")
         files.discard(run.folder)
         cell.clear()
-        return lost
+        return _skipped(outcome, lost) if lost else replace(outcome, status="elsewhere", run_id=None)
     tracking = job.config["tracking"]
     where = {"uri": tracking["uri"], "artifacts": tracking["artifacts"], "experiment": job.config["experiment"]}
     record = run.end("FINISHED") | {"scores": scores, "store": where}
     cell.publish(record)  # from here on the cell is finished, whatever happens to this process or to the store
     cell.clear()
-    result: Result = {"status": "finished", "scores": scores, "notes": record["notes"]}
+    outcome = replace(outcome, status="finished", scores=scores, notes=tuple(record["notes"]))
     if store is None or not run.send():
-        return result | ({"unsent": run.problem} if run.problem else {})
+        return replace(outcome, unsent=run.problem or outcome.unsent)
     record["run_id"] = run.run_id  # it may have been away when the run began
-    first: Result = {}
+    first: dict[str, Any] = {}
     with contextlib.suppress(StoreError):
         first = settled(record, store)
     sent(cell, record | first)
-    return {"status": "skipped", **first} if first else result | {"run_id": run.run_id}
+    return _skipped(outcome, first) if first else replace(outcome, run_id=run.run_id)
 
 
-def _begin(job: Job, cell: Cell, store: Store | None, key: str, mine: bool) -> Run | Result:
-    """Begin the run of a cell, or return the result of a cell that needs none."""
+def _begin(job: Job, outcome: Outcome, cell: Cell, store: Store | None, mine: bool) -> Run | Outcome:
+    """Begin the run of a cell, or return the outcome of a cell that needs none."""
     from neuroexp.store.open_run import Run, new_record  # noqa: PLC0415 - as above
 
     while True:
-        found = _found(job, cell, store, key) if mine else _occupied(cell)
+        found = _found(job, outcome, cell, store) if mine else _occupied(outcome, cell)
         if found is not None:
             return found
-        record = new_record(key, job.name, job.launch, job.parameters, provenance.revision())
+        record = new_record(cell.key, job.name, job.launch, job.parameters, provenance.revision())
         record["tags"] |= {
             "neuroexp.condition": keys.condition_key(job.config),
             "neuroexp.claimant": cell.claimant(),
@@ -168,47 +169,39 @@ def _begin(job: Job, cell: Cell, store: Store | None, key: str, mine: bool) -> R
         }
         files.discard(cell.files)  # of a process that was killed
         run = Run(store, record, cell.files)
-        if store is None or run.run_id is None or stays(store, key, cell, run):
+        if store is None or run.run_id is None or stays(store, cell, run):
             return run
         time.sleep(random.uniform(0.2, 2))  # should both have withdrawn, one comes back first
 
 
-def _occupied(cell: Cell) -> Result:
+def _occupied(outcome: Outcome, cell: Cell) -> Outcome:
     record = cell.record()  # another launch may hold the cell only to see that it is finished
-    if record is None:
-        return {"status": "elsewhere"}
-    return {
-        "status": "skipped",
-        "scores": record["scores"],
-        "run_id": record["run_id"],
-        "notes": record.get("notes", []),
-    }
+    return replace(outcome, status="elsewhere") if record is None else _skipped(outcome, record)
 
 
-def _found(job: Job, cell: Cell, store: Store | None, key: str) -> Result | None:
-    """Return the result of a cell that needs no training: finished, or running elsewhere."""
+def _found(job: Job, outcome: Outcome, cell: Cell, store: Store | None) -> Outcome | None:
+    """Return the outcome of a cell that needs no training: finished, or running elsewhere."""
     from neuroexp.store.tracking import StoreError  # noqa: PLC0415 - as above
 
-    found: Result | None = None
+    found: Outcome | None = None
     try:
         record = current(cell, store)
         if record is not None:
-            found = {"status": "skipped", "scores": record["scores"], "notes": record.get("notes", [])}
+            found = _skipped(outcome, record)
             if store is not None and not record["sent"]:
-                record["run_id"] = deliver(cell, record, store)
-            found["run_id"] = record["run_id"]
+                found = replace(found, run_id=deliver(cell, record, store))
         elif store is not None:
-            if done := store.finished(key):  # on another machine, or before there were records
-                found = {"status": "skipped", **done}
-            elif rivals(store, key, cell):
-                found = {"status": "elsewhere"}
-        if store is not None and found is not None and found["status"] == "skipped":
-            store.join(found["run_id"], job.launch)
+            if done := store.finished(cell.key):  # on another machine, or before there were records
+                found = _skipped(outcome, done)
+            elif rivals(store, cell):
+                found = replace(outcome, status="elsewhere")
+        if store is not None and found is not None and found.done:
+            store.join(str(found.run_id), job.launch)
             store.save_view(job.launch, job.columns, job.config["report"])
     except StoreError as error:
         log.warning("%s", error)
         if found is not None:
-            found["unsent"] = str(error)
+            found = replace(found, unsent=str(error))
     return found
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
 import math
 import os
 import sys
 import threading
 import time
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,11 @@ from neuroexp.evaluation import convergence
 from neuroexp.machine import places, reach
 from neuroexp.machine.sentence import sentence
 from neuroexp.settings import bounds, combinations, sources, trust
-from neuroexp.store.job import Job, Result
+from neuroexp.store.job import Job
 from neuroexp.sweep import launch, summary
 from neuroexp.sweep.attempt import recorded, run
 from neuroexp.sweep.naming import title, typed
+from neuroexp.sweep.outcome import RESULT, Outcome
 from neuroexp.sweep.worker import Worker
 from neuroexp.terminal.quiet import quiet
 from neuroexp.terminal.shown import plain
@@ -54,51 +55,49 @@ def _do(cfg: DictConfig) -> float | None:
     began = time.perf_counter()
     os.chdir(HydraConfig.get().runtime.cwd)  # with hydra.job.chdir Hydra has left it, and paths count from there
     sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
-    result: Result = {
-        "job": HydraConfig.get().job.num if sweeping else 0,
-        "name": title(cfg),
-        "status": "left",
-        "scores": {},
-        "report": list(cfg.report),
-        "log": str(Path(cfg.output) / "job.log"),
-    }
+    outcome = Outcome(
+        job=HydraConfig.get().job.num if sweeping else 0,
+        name=title(cfg),
+        log=str(Path(cfg.output).absolute() / "job.log"),
+        report=tuple(cfg.report),
+    )
     if launch.stopped():
-        launch.write(cfg.output, result | {"seconds": 0})
+        outcome.write(cfg.output)
         return None
     _settle_in(HydraConfig.get().launcher._target_.lower())
-    facts = {"job": result["job"], "name": result["name"], "began": time.time(), "log": result["log"]}
+    facts = {"job": outcome.job, "name": outcome.name, "began": time.time(), "log": outcome.log}
     facts |= {"uri": cfg.tracking.uri, "artifacts": cfg.tracking.artifacts, "experiment": cfg.experiment}
     launch.write(cfg.output, facts, launch.RUNNING)
-    (Path(cfg.output) / launch.RESULT).unlink(missing_ok=True)  # a scheduler that cut the job off has queued it again
+    (Path(cfg.output) / RESULT).unlink(missing_ok=True)  # a scheduler that cut the job off has queued it again
     stop: BaseException | None = None
     try:
         check(cfg)
-        done, stop = _attempts(cfg, describe(cfg), sweeping, facts)
-        result |= done
+        outcome, stop = _attempts(cfg, describe(cfg), sweeping, facts)
     except Exception as error:  # a mistake in the configuration: nothing has begun
         quiet()
         log.exception("the job failed before its run began")
-        result |= {"status": "failed", "error": sentence(error)}
+        outcome = replace(outcome, status="failed", error=sentence(error))
     except KeyboardInterrupt as interruption:
-        result["status"], stop = "killed", interruption
-    if result["status"] in ("finished", "skipped"):  # what had finished before is held to today's budget
-        result["budget"] = budget.verdict(result["scores"], budget.read(cfg.budget))
-        result["scores"] |= convergence.known(result["scores"], cfg.trainer)
-    result["seconds"] = time.perf_counter() - began
-    launch.write(cfg.output, result)
-    if result["status"] == "failed" and cfg.on_failure == "stop":
+        outcome, stop = replace(outcome, status="killed"), interruption
+    if outcome.done:  # what had finished before is held to today's budget
+        verdict = budget.verdict(outcome.scores, budget.read(cfg.budget))
+        scores = {**outcome.scores, **convergence.known(outcome.scores, cfg.trainer)}
+        outcome = replace(outcome, budget=verdict, scores=scores)
+    outcome = replace(outcome, seconds=time.perf_counter() - began)
+    outcome.write(cfg.output)
+    if outcome.status == "failed" and cfg.on_failure == "stop":
         launch.stop()
     if sweeping:
-        _tell(result)
+        _tell(outcome)
     if stop is not None:
         raise stop
-    return result["scores"].get(cfg.report[0])
+    return outcome.scores.get(cfg.report[0])
 
 
-def _attempts(cfg: DictConfig, job: Job, sweeping: bool, facts: dict[str, Any]) -> tuple[Result, BaseException | None]:
+def _attempts(cfg: DictConfig, job: Job, sweeping: bool, facts: dict[str, Any]) -> tuple[Outcome, BaseException | None]:
     """Do a job, in a sweep in a process of its own, again as often as `retries` says when it failed unforeseen."""
     timeout_s = None if cfg.timeout_min is None else cfg.timeout_min * 60
-    job = dataclasses.replace(job, known_key=job.key)
+    job = replace(job, known_key=job.key)
     if (found := recorded(job)) is not None:
         return found, None
 
@@ -108,29 +107,29 @@ def _attempts(cfg: DictConfig, job: Job, sweeping: bool, facts: dict[str, Any]) 
     stop: BaseException | None = None
     for attempt in range(cfg.retries + 1):
         if sweeping or timeout_s is not None or cfg.retries:
-            result, stop = worker().do(job, timeout_s, started)
+            outcome, stop = worker().do(job, timeout_s, started)
         else:
-            result = run(job, started)
-            stop = KeyboardInterrupt() if result["status"] == "killed" else None
-        if result.pop("open", False):  # the process is gone and could not end its run
-            _abandon(facts, result)
-        if stop is not None or result["status"] != "failed" or result["foreseen"] or attempt == cfg.retries:
+            outcome = run(job, started)
+            stop = KeyboardInterrupt() if outcome.status == "killed" else None
+        if outcome.unended:
+            _abandon(facts, outcome)
+        if stop is not None or outcome.status != "failed" or outcome.foreseen or attempt == cfg.retries:
             break
-        log.warning("failed: %s; attempt %d of %d follows", result["error"], attempt + 2, cfg.retries + 1)
-    return result, stop
+        log.warning("failed: %s; attempt %d of %d follows", outcome.error, attempt + 2, cfg.retries + 1)
+    return outcome, stop
 
 
-def _abandon(facts: dict[str, Any], result: Result) -> None:
+def _abandon(facts: dict[str, Any], outcome: Outcome) -> None:
     """End the run of a process that is gone, in the job's log and in MLflow."""
     from neuroexp.store.tracking import StoreError, open_store  # noqa: PLC0415 - a second to import, after a rare event
 
-    reason = result.get("error", "interrupted")
+    reason = outcome.error or "interrupted"
     with contextlib.suppress(OSError), Path(facts["log"]).open("a") as file:
         file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {reason}\n")
-    if result.get("run_id"):
+    if outcome.run_id:
         try:
             store = open_store(facts["uri"], facts["artifacts"], facts["experiment"])
-            store.abandon(result["run_id"], "FAILED" if result["status"] == "failed" else "KILLED", reason)
+            store.abandon(outcome.run_id, "FAILED" if outcome.status == "failed" else "KILLED", reason)
         except (StoreError, ValueError) as error:
             log.warning("%s", error)
 
@@ -145,11 +144,16 @@ def settle() -> None:
         summary.goes_on(len(unended))
         return
     for path, facts in unended:
-        result = {"status": "killed", "run_id": facts.get("run_id")}
-        _abandon(facts, result)
-        seconds = time.time() - facts["began"]
-        row = {"job": facts["job"], "name": facts["name"], "log": facts["log"], "scores": {}, "report": []}
-        launch.write(path, row | result | {"seconds": seconds})
+        outcome = Outcome(
+            job=facts["job"],
+            name=facts["name"],
+            log=facts["log"],
+            status="killed",
+            run_id=facts.get("run_id"),
+            seconds=time.time() - facts["began"],
+        )
+        _abandon(facts, outcome)
+        outcome.write(path)
 
 
 @cache
@@ -211,15 +215,15 @@ def describe(cfg: DictConfig) -> Job:
     )
 
 
-def _tell(result: Result) -> None:
-    if result["status"] == "failed":
-        console.error("%s failed: %s", plain(result["name"]), plain(result["error"], 2000))
-    elif result["status"] in ("killed", "elsewhere"):
-        console.info("%s %s", plain(result["name"]), result["status"])
+def _tell(outcome: Outcome) -> None:
+    if outcome.status == "failed":
+        console.error("%s failed: %s", plain(outcome.name), plain(outcome.error, 2000))
+    elif outcome.status in ("killed", "elsewhere"):
+        console.info("%s %s", plain(outcome.name), outcome.status)
     elif not os.environ.get(launch.BAR):
-        known = [(name, result["scores"].get(name, math.nan)) for name in result["report"]]
+        known = [(name, outcome.scores.get(name, math.nan)) for name in outcome.report]
         scores = [f"{summary.heading(name)} {value:.3f}" for name, value in known if math.isfinite(value)]
-        console.info("%s %s: %s", plain(result["name"]), result["status"], ", ".join(scores))
+        console.info("%s %s: %s", plain(outcome.name), outcome.status, ", ".join(scores))
 
 
 def check(cfg: DictConfig) -> None:

@@ -20,17 +20,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from neuroexp.machine import files, places
 from neuroexp.store import movedcells
-from neuroexp.sweep import cluster, rays
+from neuroexp.sweep import cluster, outcome, rays
+from neuroexp.sweep.outcome import RESULT, Outcome
 
-LAUNCH, RUNNING, RESULT, PROGRESS, STOP, ALIVE = (
-    "launch.json", "running.json", "result.json", "progress.json", "stop", "alive",
-)  # fmt: skip
+LAUNCH, RUNNING, PROGRESS, STOP, ALIVE = "launch.json", "running.json", "progress.json", "stop", "alive"
 # in the environment, so that the jobs of every launcher inherit them
 NAME, BAR, PID = "NEUROEXP_LAUNCH", "NEUROEXP_BAR", "NEUROEXP_PID"
 
-Result = dict[str, Any]
-
-SCORES = files.mapping_of(files.number)
 LAUNCH_SHAPE: files.Shape = {
     "name": files.text,
     "jobs": files.maybe(files.whole),
@@ -39,24 +35,12 @@ LAUNCH_SHAPE: files.Shape = {
     "host": files.text,
     "command": files.list_of(files.text),
 }
-JOB_SHAPE: files.Shape = {"job": files.whole, "name": files.text, "log": files.text}
 RUNNING_SHAPE: files.Shape = {
-    **JOB_SHAPE,
+    "job": files.whole,
     "began": files.number,
-    **dict.fromkeys(("uri", "artifacts", "experiment"), files.text),
+    **dict.fromkeys(("name", "log", "uri", "artifacts", "experiment"), files.text),
 }
-RESULT_SHAPE: files.Shape = {
-    **JOB_SHAPE,
-    "status": lambda value: value in ("finished", "skipped", "elsewhere", "failed", "killed", "left"),
-    "scores": SCORES,
-    "report": files.list_of(files.text),
-    "seconds": files.number,
-}
-POSSIBLE: files.Shape = {  # in a result or a running job
-    **dict.fromkeys(("run_id", "unsent"), files.maybe(files.text)),
-    **dict.fromkeys(("link", "error", "budget"), files.text),
-    "notes": files.list_of(files.text),
-}
+BEGUN: files.Shape = {"run_id": files.maybe(files.text)}  # once the run of a job has one
 SWEPT: files.Shape = {"swept": files.list_of(files.text)}  # earlier versions say nothing of it
 PROGRESS_SHAPE: files.Shape = {"epoch": files.whole, "epochs": files.whole}
 
@@ -187,31 +171,26 @@ def stopped() -> bool:
     return place is not None and (place / STOP).exists()
 
 
-def write(place: str | Path, facts: Mapping[str, Any], file: str = RESULT) -> None:
+def write(place: str | Path, facts: Mapping[str, Any], file: str) -> None:
     """Leave facts in a folder; a reader never sees half of them."""
     files.write(Path(place) / file, facts)
 
 
-def results(place: Path | None = None) -> list[Result]:
+def results(place: Path | None = None) -> list[Outcome]:
     """Return what the jobs of a launch left, by default of this one, in the order of their numbers."""
     place = place or places.of_launch()
     if place is None:
         return []
-    found = [_result(path) for path in (*place.glob(RESULT), *place.glob(f"*/{RESULT}"))]
-    return sorted((result for result in found if result is not None), key=lambda result: int(result["job"]))
-
-
-def _result(path: Path) -> Result | None:
-    found = files.read(path, RESULT_SHAPE, POSSIBLE)
-    return None if found is not None and found["status"] == "failed" and "error" not in found else found
+    found = [outcome.read(path) for path in (*place.glob(RESULT), *place.glob(f"*/{RESULT}"))]
+    return sorted((result for result in found if result is not None), key=lambda result: result.job)
 
 
 def unended(place: Path) -> list[tuple[Path, dict[str, Any]]]:
     """Return the jobs of a launch that have begun and not ended, by their folders, with how far they are."""
     found = []
     for path in (*place.glob(RUNNING), *place.glob(f"*/{RUNNING}")):
-        facts = files.read(path, RUNNING_SHAPE, POSSIBLE)
-        if facts is not None and _result(path.parent / RESULT) is None:
+        facts = files.read(path, RUNNING_SHAPE, BEGUN)
+        if facts is not None and outcome.read(path.parent / RESULT) is None:
             progress = files.read(path.parent / PROGRESS, PROGRESS_SHAPE) or {}
             found.append((path.parent, facts | progress))
     return sorted(found, key=lambda job: int(job[1]["job"]))
@@ -219,10 +198,9 @@ def unended(place: Path) -> list[tuple[Path, dict[str, Any]]]:
 
 def damaged(place: Path) -> list[Path]:
     """Return the files of a launch that are not what its jobs have written."""
-    found = [(path, _result(path)) for path in (*place.glob(RESULT), *place.glob(f"*/{RESULT}"))]
+    results = [path for path in (*place.glob(RESULT), *place.glob(f"*/{RESULT}")) if outcome.read(path) is None]
     running = (*place.glob(RUNNING), *place.glob(f"*/{RUNNING}"))
-    found += [(path, files.read(path, RUNNING_SHAPE, POSSIBLE)) for path in running]
-    return sorted(path for path, facts in found if facts is None)
+    return sorted([*results, *(path for path in running if files.read(path, RUNNING_SHAPE, BEGUN) is None)])
 
 
 def latest(outputs: Path) -> Path | None:

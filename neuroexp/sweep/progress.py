@@ -12,6 +12,7 @@ from typing import Any
 
 from neuroexp.machine import places
 from neuroexp.sweep import launch, summary
+from neuroexp.sweep.outcome import Outcome
 from neuroexp.terminal import screen
 from neuroexp.terminal.shown import plain
 
@@ -61,13 +62,13 @@ def _draw(ended: threading.Event) -> None:
             progress.update(task, completed=len(rows), description=line(jobs, rows, now))
 
 
-def line(jobs: int, rows: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]) -> str:
+def line(jobs: int, rows: Sequence[Outcome], now: Sequence[Mapping[str, Any]]) -> str:
     """Return the state of a sweep in a line: how many jobs did what, what runs, how long the rest may take."""
     from rich.markup import escape  # noqa: PLC0415 - as below
 
-    counts = Counter(row["status"] for row in rows)
+    counts = Counter(row.status for row in rows)
     words = [f"[{summary.COLOURS.get(status, 'green')}]{count} {status}[/]" for status, count in counts.items()]
-    trained = [row["seconds"] for row in rows if row["status"] == "finished"]
+    trained = [row.seconds for row in rows if row.status == "finished"]
     if trained and len(rows) < jobs:
         left_s = (jobs - len(rows)) * sum(trained) / len(trained) / max(1, len(now))
         words.append(f"about {screen.duration(left_s)} left")

@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from neuroexp.evaluation import convergence
+from neuroexp.sweep.outcome import Outcome
 
 SHARE = 0.005  # of the positives, from which on it is worth a line
 
 
-def remarks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def remarks(rows: Sequence[Outcome]) -> list[str]:
     """Return a sentence per kind of remark on the scores of a launch's rows, each once, with the runs that it is about."""
     about: dict[str, list[str]] = {}
     for row in rows:
-        for sentence in _of(row["scores"]):
-            about.setdefault(sentence, []).append(row["name"])
+        for sentence in _of(row.scores):
+            about.setdefault(sentence, []).append(row.name)
     said = [f"{_names(names)}: {sentence}" for sentence, names in about.items()]
     unseen: dict[tuple[str, str], dict[str, float]] = {}  # what no decoder sees and why -> run -> share
     for row in rows:
-        share, what, why = _unseen(row["scores"])
+        share, what, why = _unseen(row.scores)
         if share > SHARE:
-            unseen.setdefault((what, why), {})[row["name"]] = share
+            unseen.setdefault((what, why), {})[row.name] = share
     for (what, why), shares in unseen.items():
         several = "up to " * (len({f"{share:.0%}" for share in shares.values()}) > 1)
         said.append(
             f"{_names([*shares])}: {several}{max(shares.values()):.0%} of the {what}, where no decoder sees them: {why}"
         )
-    marked = sum(bool(convergence.mark(row["scores"])) for row in rows)
+    marked = sum(bool(convergence.mark(row.scores)) for row in rows)
     if marked:
         which = "" if len(rows) == 1 else f" ({marked} of {len(rows)} runs)"
         said.append(
@@ -37,9 +37,9 @@ def remarks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return said
 
 
-def notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def notes(rows: Sequence[Outcome]) -> list[str]:
     """Return what a user must know of the recordings of a launch's rows: each sentence once, however many runs it is about."""
-    return list(dict.fromkeys(sentence for row in rows for sentence in row.get("notes", ())))
+    return list(dict.fromkeys(sentence for row in rows for sentence in row.notes))
 
 
 def _of(scores: Mapping[str, float]) -> list[str]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from neuroexp.evaluation import convergence
 from neuroexp.machine import places
+from neuroexp.sweep.outcome import Outcome
 from neuroexp.sweep.remarks import notes, remarks
 from neuroexp.terminal.screen import _wide, console, whole
 from neuroexp.terminal.shown import plain
@@ -39,52 +41,50 @@ def goes_on(jobs: int) -> None:
     console().print(f"\n{which} on in the cluster: neuroexp status shows them, scancel ends them.")
 
 
-def summary(rows: Sequence[Mapping[str, Any]]) -> None:
+def summary(rows: Sequence[Outcome]) -> None:
     """Print the table of a launch and how to open its runs in MLflow."""
     out = console()
-    if len(rows) > 1 or rows[0]["status"] != "failed":
+    if len(rows) > 1 or rows[0].status != "failed":
         out.print()
         table(out, rows)
     for sentence in notes(rows):
         out.print(sentence, markup=False, soft_wrap=True)
     for row in rows:
-        if row["status"] == "failed":
+        if row.status == "failed":
             failed(out, row)
-    if any(row["status"] == "killed" for row in rows):
+    if any(row.status == "killed" for row in rows):
         out.print("Cut short: type the same command again to go on from here.")
-    if any(row["status"] == "elsewhere" for row in rows):
+    if any(row.status == "elsewhere" for row in rows):
         out.print("What is 'elsewhere' runs in another launch now: type the same command again to see its scores.")
-    if any(row["status"] == "left" for row in rows):
+    if any(row.status == "left" for row in rows):
         out.print("A failure stopped this launch (on_failure=stop): what is 'left' did not start.")
-    if unsent := next((row["unsent"] for row in rows if row.get("unsent")), None):
+    if unsent := next((row.unsent for row in rows if row.unsent), None):
         out.print(plain(unsent, 2000), style="yellow", markup=False, soft_wrap=True)
         out.print("What is finished is kept in ./outputs/cells; `neuroexp sync` sends it when the store is back.")
-    linked = [
-        row for row in rows if row["status"] in ("finished", "skipped") and "link" in row
-    ]  # the others have no view
+    linked = [row for row in rows if row.done and row.link]  # the others have no view
     if linked:
         out.print()
-        if places.database(linked[-1]["uri"]) is not None:
-            command = f"mlflow server --workers 1 --backend-store-uri {shlex.quote(linked[-1]['uri'])}"
+        if places.database(linked[-1].uri) is not None:
+            command = f"mlflow server --workers 1 --backend-store-uri {shlex.quote(linked[-1].uri)}"
             out.print(plain(command, 5000), markup=False, soft_wrap=True)
-        out.print(plain(linked[-1]["link"], 5000), markup=False, soft_wrap=True)
+        out.print(plain(linked[-1].link, 5000), markup=False, soft_wrap=True)
 
 
-def failed(out: Console, row: Mapping[str, Any]) -> None:
+def failed(out: Console, row: Outcome) -> None:
     """Print why a job failed."""
     from rich.text import Text  # noqa: PLC0415 - only when there is something to print
 
-    error, log = plain(row["error"], 2000), plain(row["log"], 5000)
-    words = Text.assemble((plain(row["name"]), "red"), f": {error} (traceback in {log})")
+    error, log = plain(row.error, 2000), plain(row.log, 5000)
+    words = Text.assemble((plain(row.name), "red"), f": {error} (traceback in {log})")
     out.print(words, soft_wrap=True)
 
 
-def table(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
+def table(out: Console, rows: Sequence[Outcome]) -> None:
     """Print the jobs of a launch with their scores; of very many those that did not finish and the best."""
-    scores = list(dict.fromkeys(key for row in rows for key in row["report"]))
+    scores = list(dict.fromkeys(key for row in rows for key in row.report))
     shown = list(rows)
     if len(rows) > ROWS:
-        shown.sort(key=lambda row: (row["status"] in ("finished", "skipped"), -row["scores"].get(scores[0], -math.inf)))
+        shown.sort(key=lambda row: (row.done, -row.scores.get(scores[0], -math.inf)))
         shown = shown[:ROWS]
     shared, grid, under = _fitting(out, shown, scores)
     if shared:
@@ -93,22 +93,20 @@ def table(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
     for sentence in under:
         out.print(sentence, markup=False, soft_wrap=True)
     if len(shown) < len(rows):
-        counts = Counter(row["status"] for row in rows)
+        counts = Counter(row.status for row in rows)
         all_of_them = ", ".join(f"{count} {status}" for status, count in counts.items())
         out.print(f"... the first {len(shown)} of {len(rows)} jobs: {all_of_them}; MLflow shows them all")
-    for sentence in remarks([row | {"name": _without(row["name"], shared)} for row in map(dict, rows)]):
+    for sentence in remarks([replace(row, name=_without(row.name, shared)) for row in rows]):
         out.print(sentence, markup=False, soft_wrap=True)
 
 
-def _fitting(
-    out: Console, rows: Sequence[Mapping[str, Any]], scores: Sequence[str]
-) -> tuple[list[str], Table, list[str]]:
+def _fitting(out: Console, rows: Sequence[Outcome], scores: Sequence[str]) -> tuple[list[str], Table, list[str]]:
     """Return the words that need not be said of each run, a table that fits if any does, and what did not fit into it.
 
     Where there is no room headings are shortened, then what all names have in common is said once, whatever it is, and then
     by how much runs are over their budget is said under the table.
     """
-    names = [plain(row["name"]) for row in rows]
+    names = [plain(row.name) for row in rows]
     for short, once, brief in ((False, False, False), (True, False, False), (True, True, False), (True, True, True)):
         shared = _shared(names, once)
         own = [_without(name, shared) for name in names]
@@ -119,26 +117,26 @@ def _fitting(
             grid.collapse_padding = True
         if _wide(out, grid) <= out.width:
             break
-    verdicts = zip(own, (plain(row.get("budget", "")) for row in rows), strict=True)
+    verdicts = zip(own, (plain(row.budget) for row in rows), strict=True)
     return shared, grid, [f"{name}: {words}" for name, words in verdicts if brief and ":" in words]
 
 
-def _filled(rows: Sequence[Mapping[str, Any]], names: Sequence[str], scores: Sequence[str], brief: bool) -> Table:
+def _filled(rows: Sequence[Outcome], names: Sequence[str], scores: Sequence[str], brief: bool) -> Table:
     """Return the table of some runs under these names; `brief` says of a budget no more than whether a run is within it."""
     from rich.markup import escape  # noqa: PLC0415 - as above
 
-    budgeted = any(row.get("budget") for row in rows)
+    budgeted = any(row.budget for row in rows)
     grid = _grid([heading(key) for key in scores], budgeted)
     for row, name in zip(rows, names, strict=True):
-        seconds = None if row["status"] in ("skipped", "elsewhere", "left") else row["seconds"]
-        colour = COLOURS.get(row["status"], "green")
-        verdict = row.get("budget", "").partition(":" if brief else "\n")[0]
+        seconds = None if row.status in ("skipped", "elsewhere", "left") else row.seconds
+        colour = COLOURS.get(row.status, "green")
+        verdict = row.budget.partition(":" if brief else "\n")[0]
         grid.add_row(
-            escape(name + convergence.mark(row["scores"])),
-            plain((row.get("run_id") or "")[:ID]),
-            *(_cell(row["scores"].get(key)) for key in scores),
+            escape(name + convergence.mark(row.scores)),
+            plain((row.run_id or "")[:ID]),
+            *(_cell(row.scores.get(key)) for key in scores),
             _cell(seconds, 1),
-            f"[{colour}]{escape(plain(row['status']))}[/]",
+            f"[{colour}]{escape(plain(row.status))}[/]",
             *([_verdict(verdict)] if budgeted else []),
         )
     return grid

@@ -12,13 +12,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from neuroexp.machine import garbage
 from neuroexp.machine.sentence import sentence, told
-from neuroexp.store.job import Job, Result
+from neuroexp.store.job import Job
 from neuroexp.sweep.attempt import run
+from neuroexp.sweep.outcome import Outcome
 
 STOP_S = 30.0  # what a job has to end by itself after it was told to stop
 STOPPED = 128 + signal.SIGTERM  # how the process ends by itself when it is told to stop
@@ -36,20 +38,20 @@ class Worker:
         """Start nothing yet."""
         self.process: Any = None
         self.connection: Connection | None = None
-        self.run_id: str | None = None
+        self.begun = Outcome()  # of its job so far
         self.sources: dict[str, str] = {}  # digests of what it has been given to import
         self.started: Callable[[str], None] = lambda run_id: None
 
     def do(
         self, job: Job, timeout_s: float | None, started: Callable[[str], None]
-    ) -> tuple[Result, BaseException | None]:
-        """Do a job and return its result: a failure with the reason when the process is lost or the time is over.
+    ) -> tuple[Outcome, BaseException | None]:
+        """Do a job and return its outcome: a failure with the reason when the process is lost or the time is over.
 
-        Ctrl-C, or a scheduler that ends this process, has the job stop at its next step; it is returned with the result, to
+        Ctrl-C, or a scheduler that ends this process, has the job stop at its next step; it is returned with the outcome, to
         be raised again. A second one does not wait. An error that a launcher raises in the meantime stops and fails the job.
-        `started` is told the id of the run. A result that is `open` left its run unfinished.
+        `started` is told the id of the run.
         """
-        self.run_id, self.started = None, started
+        self.begun, self.started = Outcome.of(job), started
         if any(self.sources.get(name, now) != now for name, now in job.sources.items()):
             self.close()  # it has imported a network that has been edited since
             self.sources = {}
@@ -58,21 +60,21 @@ class Worker:
         try:
             connection = self._ready()
             connection.send(job)
-            result = self._result(None if timeout_s is None else time.monotonic() + timeout_s)
-            if result is None:
-                result = self._stop()
-                if result["status"] != "finished":  # it may have been in the meantime
+            outcome = self._outcome(None if timeout_s is None else time.monotonic() + timeout_s)
+            if outcome is None:
+                outcome = self._stop()
+                if outcome.status != "finished":  # it may have been in the meantime
                     over = f"not done within timeout_min={(timeout_s or 0) / 60:g}"
-                    result |= {"status": "failed", "error": over, "foreseen": False, "open": True}
+                    outcome = replace(outcome, status="failed", error=over, foreseen=False, unended=True)
         except (KeyboardInterrupt, SystemExit) as interruption:
-            stop, result = interruption, self._halt()
+            stop, outcome = interruption, self._halt()
         except Exception as error:  # a launcher's, out of its signal handler: submitit's after too many timeouts
-            result = self._halt()
-            if result["status"] != "finished":
-                result |= {"status": "failed", "error": sentence(error), "foreseen": True, "open": True}
-        if result["status"] == "killed" or (result["status"] == "failed" and not result.get("foreseen")):
+            outcome = self._halt()
+            if outcome.status != "finished":
+                outcome = replace(outcome, status="failed", error=sentence(error), foreseen=True, unended=True)
+        if outcome.status == "killed" or (outcome.status == "failed" and not outcome.foreseen):
             self.close()  # what it left behind, on a GPU or half imported, must not meet the next job
-        return result, stop
+        return outcome, stop
 
     def _ready(self) -> Connection:
         if self.process is None or not self.process.is_alive():
@@ -96,8 +98,8 @@ class Worker:
         assert self.connection is not None
         return self.connection
 
-    def _result(self, deadline: float | None) -> Result | None:
-        """Wait for the result; None when the time is over."""
+    def _outcome(self, deadline: float | None) -> Outcome | None:
+        """Wait for the outcome; None when the time is over."""
         assert self.connection is not None
         while True:
             left = None if deadline is None else deadline - time.monotonic()
@@ -107,17 +109,17 @@ class Worker:
                 return None
             try:
                 while self.connection.poll():
-                    kind, value = self.connection.recv()
-                    if kind == "result":
-                        return dict(value)
-                    self.run_id = value
-                    self.started(value)
+                    said: Outcome | str = self.connection.recv()
+                    if isinstance(said, Outcome):
+                        return said
+                    self.begun = replace(self.begun, run_id=said)
+                    self.started(said)
             except (EOFError, ConnectionResetError):
                 pass
             if not self.process.is_alive():
                 return self._lost()
 
-    def _lost(self) -> Result:
+    def _lost(self) -> Outcome:
         self.process.join()
         code = self.process.exitcode
         told = code in TOLD
@@ -127,39 +129,33 @@ class Worker:
             reason = f"its process was ended by {name}"
             reason += ", as the system does when memory runs out" if name == "SIGKILL" else ""
         self.process = None
-        return {
-            "status": "killed" if told else "failed",
-            "scores": {},
-            "error": reason,
-            "foreseen": False,
-            "run_id": self.run_id,
-            "open": True,
-        }
+        return replace(self.begun, status="killed" if told else "failed", error=reason, unended=True)
 
-    def _stop(self) -> Result:
+    def _stop(self) -> Outcome:
         """Have the job end at its next step, and the process when it does not."""
         if self.process is None or not self.process.is_alive():
-            return {"status": "killed", "scores": {}, "run_id": self.run_id, "open": True}
+            return self._killed()
         self.process.terminate()
-        result = self._result(time.monotonic() + STOP_S)
-        return self._kill() if result is None else result
+        outcome = self._outcome(time.monotonic() + STOP_S)
+        return self._kill() if outcome is None else outcome
 
-    def _halt(self) -> Result:
+    def _halt(self) -> Outcome:
         """Stop the job; a second Ctrl-C does not wait."""
         try:
-            result = self._stop()
+            outcome = self._stop()
         except KeyboardInterrupt:
-            result = self._kill()
-        if result.get("open"):
-            result["status"] = "killed"
-        return result
+            outcome = self._kill()
+        return replace(outcome, status="killed") if outcome.unended else outcome
 
-    def _kill(self) -> Result:
+    def _killed(self) -> Outcome:
+        return replace(self.begun, status="killed", unended=True)
+
+    def _kill(self) -> Outcome:
         if self.process is not None:
             self.process.kill()
             self.process.join()
             self.process = None
-        return {"status": "killed", "scores": {}, "run_id": self.run_id, "open": True}
+        return self._killed()
 
     def close(self) -> None:
         """End the process; it has no job."""
@@ -185,8 +181,9 @@ def _serve(connection: Connection, parent: int) -> None:
             job = connection.recv()
             told.clear()
             logging.config.dictConfig(job.logging)
-            result = run(job, lambda run_id: connection.send(("run", run_id)))
-            connection.send(("result", result))
+            connection.send(
+                run(job, connection.send)
+            )  # the id of the run, as soon as it has one, and then what became of it
     except BaseException as error:
         if told or isinstance(error, KeyboardInterrupt):  # between two jobs, or in the first or last moment of one
             sys.exit(STOPPED)
