@@ -12,8 +12,8 @@ from neuroexp.recordings import eng_simulated
 SHORT = ("dataset=eng", "recording.duration_s=14", "trainer=smoke")
 
 
-def test_one_run_leaves_scores_tables_and_pictures(afresh, shared):
-    done = afresh(*SHORT, "recording.rat=4", "+trainer.limit_train_batches=3", NEUROEXP_CACHE=str(shared / "cache"))
+def test_one_run_leaves_scores_tables_and_pictures(neuroexp):
+    done = neuroexp(*SHORT, "recording.rat=4", "+trainer.limit_train_batches=3")
     assert done.code == 0, done.out
     assert "Warning" not in done.out
     [result] = done.results()

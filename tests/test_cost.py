@@ -287,8 +287,9 @@ def test_devices_are_printed_with_their_sources(monkeypatch, capsys):
     assert "MLPerf Tiny v1.0" in said
 
 
-def test_rates_follow_from_the_recording(tmp_path, monkeypatch, begun):  # noqa: F811
+def test_rates_follow_from_the_recording(tmp_path, monkeypatch, shared, begun):  # noqa: F811
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NEUROEXP_CACHE", str(shared / "cache"))
     [column] = cost.compute(["dataset=eng", "recording.duration_s=14", "fold=0,1"])  # folds cost the same
     assert 10 < column.setting.decisions_hz < 200
     assert column.costs["cost/mac_rate_hz"] == pytest.approx(40_146_560 * column.setting.decisions_hz)

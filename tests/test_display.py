@@ -151,7 +151,7 @@ def test_what_a_command_does_is_shown_on_a_terminal_and_gone_at_its_end():
 @pytest.mark.process
 def test_a_sweep_on_a_terminal_shows_one_bar(tmp_path):
     ours, theirs = pty.openpty()
-    epochs = ("trainer.max_epochs=1,100", "~trainer.callbacks.early_stopping")  # the second is seen under way
+    epochs = ("trainer.max_epochs=1,30", "~trainer.callbacks.early_stopping")  # the second is seen under way
     words = ["-m", *epochs, *TINY]
     process = subprocess.Popen(
         [sys.executable, "-m", "neuroexp", *words], cwd=tmp_path, stdout=theirs, stderr=theirs,
