@@ -53,6 +53,10 @@ def test_what_cannot_be_known_is_not_claimed() -> None:
     assert has_converged(history(1.0, 0.5, 0.3, math.nan), stopped=False) == 0  # it broke while it fell
     assert has_converged(history(0.3, 0.5, math.inf, math.nan), stopped=False) == 1
     assert has_converged(history(1.0), stopped=False) == 0
+    rows = [{"epoch": number} for number in range(20)]  # validated every fifth epoch
+    for losses, value in (((0.8, 0.5, 0.6, 0.7), 1), ((0.8, 0.7, 0.6, 0.5), 0)):
+        sparse = [row | {"val/loss": losses[row["epoch"] // 5]} if row["epoch"] % 5 == 4 else row for row in rows]
+        assert has_converged(sparse, stopped=False) == value
     other = {"max_epochs": 10, "callbacks": {"best": {"monitor": "val/f1"}}}
     assert known({"time/epochs": 10, "selected/epoch": 3}, other) == {}
     assert known({"time/epochs": 7, "selected/epoch": 7}, other) == {CONVERGED: 1}  # stopped early

@@ -15,6 +15,7 @@ import pytest
 from test_cli import runs, store
 
 from benchmarks import survival
+from neuroexp.evaluation.convergence import CONVERGED
 from neuroexp.store import finished_run
 from neuroexp.sweep.worker import STOP_S
 
@@ -94,7 +95,8 @@ def epoch(folder: Path) -> int:
 
 
 def scores_of(result: dict) -> dict:
-    return {name: value for name, value in result["scores"].items() if name.startswith(("test/", "control/"))}
+    named = ("test/", "control/", CONVERGED)
+    return {name: value for name, value in result["scores"].items() if name.startswith(named)}
 
 
 def test_a_killed_training_goes_on_where_it_was_to_the_same_scores(neuroexp, begin, tmp_path):
@@ -124,6 +126,7 @@ def test_a_killed_training_goes_on_where_it_was_to_the_same_scores(neuroexp, beg
     undisturbed = neuroexp(*words, folder=tmp_path / "undisturbed")
     [expected], [resumed] = undisturbed.results(), again.results()
     assert scores_of(resumed) == scores_of(expected)
+    assert CONVERGED in scores_of(resumed)
 
 
 def test_no_job_takes_the_others_with_it(neuroexp, faulty):
