@@ -237,13 +237,13 @@ def test_windows_and_rest_of_a_recording_with_seams_lie_within_its_stretches(rat
 
 @pytest.mark.parametrize("rat", [4, 5, 6, 7, 8, 9])
 def test_estimated_snr_lands_on_table_1(rat, shared):
-    facts = prepare(eng_simulated.read(rat=rat), SETTINGS, 100, RATE, str(shared / "cache")).facts
+    facts = prepare(eng_simulated.read(rat=rat, duration_s=14), SETTINGS, 100, RATE, str(shared / "cache")).facts
     for name, published in zip(CLASSES, eng_simulated.SNR_DB[rat], strict=True):
         assert facts[f"snr_db_{name}"] == pytest.approx(published, abs=0.5)
 
 
 def test_a_lower_snr_leaves_fewer_evoked_caps_among_those_found(prepared, shared):
-    weak = prepare(eng_simulated.read(rat=9), SETTINGS, 100, RATE, str(shared / "cache"))
+    weak = prepare(eng_simulated.read(rat=9, duration_s=14), SETTINGS, 100, RATE, str(shared / "cache"))
 
     def evoked(signatures):
         return np.mean([chosen(signatures).facts[f"cap_evoked_{name}"] for name in CLASSES])
