@@ -197,6 +197,7 @@ def refused(said: Said, *words: str) -> None:
 
 MARKS = {  # of every test that needs one of these fixtures
     "process": {"forks", "afresh", "one_parser"},
+    "slow": {"prepared"},
     "network": {"sample_recording"},
     "slurm": {"slurm"},
     "postgresql": {"postgres"},

@@ -58,6 +58,7 @@ def test_no_common_unit_is_said():
         hdsemg_crossed.read(train_mvc=1, test_mvc=1, duration_s=1.5)
 
 
+@pytest.mark.slow
 def test_a_rat_that_tests_is_not_in_training(tmp_path):
     recording = eng_rats.read(test=[9], train=[6], duration_s=14)
     fold = eng(

@@ -159,6 +159,7 @@ def direct(name, seed, weak, low_uv, high_uv):
     return found[np.any((found[:, None] >= on[:, 0]) & (found[:, None] < on[:, 1]), axis=1)]
 
 
+@pytest.mark.slow
 def test_folds_and_thresholds_share_what_is_prepared_and_find_what_detection_finds(tmp_path):
     read = []
     rat = session(read=read)
@@ -181,6 +182,7 @@ def test_folds_and_thresholds_share_what_is_prepared_and_find_what_detection_fin
     assert read == list(CLASSES)
 
 
+@pytest.mark.slow
 def test_rats_of_other_strengths_share_the_thresholds_of_those_that_train(tmp_path):
     weak, strong = session(1, 0.3), session(2, 1.0)
     made_of = fold_of(Animals("both", (weak,), (strong,)), split="given", cache=str(tmp_path))
@@ -194,6 +196,7 @@ def test_rats_of_other_strengths_share_the_thresholds_of_those_that_train(tmp_pa
         np.testing.assert_array_equal(tested, direct(name, 2, 1.0, *limits))
 
 
+@pytest.mark.slow
 def test_animals_are_prepared_once_more_only_where_their_peaks_do_not_reach(tmp_path):
     one, two = prepare_all([session(1), session(2)], QUICK, 100, RATE, str(tmp_path))
     assert len(list(tmp_path.glob("*.npz"))) == 2

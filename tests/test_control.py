@@ -42,6 +42,7 @@ def test_gains_of_electrodes_are_seen_and_nothing_else_is(split):
     assert other["p_value"] == 1 / (1 + control.PERMUTATIONS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", ["stimulus", "random"])
 def test_what_tells_gaps_apart_is_no_recording(split):
     """Windows of a gap that was trained on are known again, whatever its class: the null knows that too."""
@@ -51,6 +52,7 @@ def test_what_tells_gaps_apart_is_no_recording(split):
     assert sum(one["p_value"] <= 0.05 for one in found) <= 1
 
 
+@pytest.mark.slow
 def test_p_values_of_nothing_are_even():
     values = [scored(at_rest(seed, gaps=8, per_gap=4))["p_value"] for seed in range(40)]
     assert np.mean(np.array(values) <= 0.2) == pytest.approx(0.2, abs=0.15)

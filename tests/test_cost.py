@@ -287,6 +287,7 @@ def test_devices_are_printed_with_their_sources(monkeypatch, capsys):
     assert "MLPerf Tiny v1.0" in said
 
 
+@pytest.mark.slow
 def test_rates_follow_from_the_recording(tmp_path, monkeypatch, shared, begun):  # noqa: F811
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NEUROEXP_CACHE", str(shared / "cache"))

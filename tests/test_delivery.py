@@ -108,6 +108,7 @@ def contents(store: Store, run_id: str) -> set[str]:
     return {entry.path for entry in store.client.list_artifacts(run_id)}
 
 
+@pytest.mark.slow
 def test_sync_touches_no_folder_that_its_cell_did_not_make(outputs, sent, secret):
     sweep = "2026-01-01_00-00-00-abcd"
     launch = outputs.folder / "outputs" / sweep
@@ -187,6 +188,7 @@ ANY = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(data=st.data())
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_record_is_a_whole_one_or_none(tmp_path, data):

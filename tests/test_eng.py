@@ -60,6 +60,7 @@ def fold_of(recording, split=STIMULUS, fold=0, **changes):
 # splits
 
 
+@pytest.mark.slow
 @given(n_stimuli=st.integers(7, 30), per_stimulus=st.integers(1, 6), seed=st.integers(0, 20))
 def test_stimuli_stay_together_and_every_one_validates_once(n_stimuli, per_stimulus, seed):
     made = signatures(n_stimuli, per_stimulus, rest=False)

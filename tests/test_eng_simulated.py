@@ -17,6 +17,7 @@ def pricking():
     return eng_simulated.read(duration_s=8).read("pricking")
 
 
+@pytest.mark.slow
 def test_shape_and_truth(pricking):
     assert pricking.signal.shape == (240_000, 56)
     assert pricking.simulated
@@ -26,6 +27,7 @@ def test_shape_and_truth(pricking):
     assert len(spontaneous) == pytest.approx(5 * 8, abs=3 * np.sqrt(5 * 8))
 
 
+@pytest.mark.slow
 def test_same_seed_same_bits_and_another_seed_another_recording(pricking):
     again = eng_simulated.read(duration_s=8).read("pricking")
     other = eng_simulated.read(duration_s=8, seed=1)
@@ -77,6 +79,7 @@ def test_conduction_velocity_comes_back_from_the_rings(source):
     assert passage[3] == pytest.approx(eng_simulated.HALF, abs=0.01)
 
 
+@pytest.mark.slow
 def test_noise_has_its_bands_and_is_shared_as_the_model_says():
     noise = eng_simulated.noise(300_000, np.random.default_rng(0), np.random.default_rng(1))
     frequency, power = welch(signals.tripolar(noise, GRID), RATE, nperseg=4096, axis=0)
@@ -94,6 +97,7 @@ def test_noise_has_its_bands_and_is_shared_as_the_model_says():
     assert abs(np.corrcoef(signals.tripolar(band, GRID), rowvar=False)[16, 30]) < 0.2
 
 
+@pytest.mark.slow
 def test_recordings_of_a_rat_share_their_electrodes_unless_they_drift():
     def colour(drift, which):
         signal = eng_simulated.read(duration_s=20, drift=drift).read(which).signal

@@ -44,6 +44,7 @@ def microvolts(decoder: Decoder, count: int) -> np.ndarray:
     return (scaled * decoder.scale.numpy() + decoder.mean.numpy()).astype(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_every_network_is_the_same_in_onnx_and_nearly_so_in_int8(name, tmp_path):
     decoder = decoder_of(name, window=32)
@@ -71,6 +72,7 @@ def test_every_network_is_the_same_in_onnx_and_nearly_so_in_int8(name, tmp_path)
         assert onnx_file.read(files["int8"]) == onnx_file.read(files["onnx"]) == spec_of(64, 32, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "lstm"])
 def test_networks_are_the_same_as_executorch_programs(name, tmp_path):
     decoder, spec = decoder_of(name, window=32), spec_of(64, 32, 3)
@@ -98,6 +100,7 @@ class Shrinkage(torch.nn.Module):
         return self.head(self.block(self.stem(x[:, None])).mean(dim=(2, 3)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", [lambda: build("mldcnn", 32, 3), Shrinkage], ids=["mldcnn", "shrinkage"])
 def test_an_executorch_program_in_int8_is_nearly_the_same(network, tmp_path):
     torch.manual_seed(0)
@@ -140,6 +143,7 @@ def test_what_executorch_does_not_take_is_said_in_a_sentence(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_an_executorch_program_that_is_foreign_or_damaged_is_refused(tmp_path):
     path = tmp_path / "decoder.pte"
     executorch_file.write(decoder_of("mldcnn", 20), spec_of(64, 20, 3), path)

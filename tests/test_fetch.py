@@ -25,6 +25,7 @@ def wheel(folder: Path, member: bytes | None) -> tuple[str, ...]:
     return ("--no-index", "--find-links", str(folder))
 
 
+@pytest.mark.slow
 def test_a_package_that_is_not_the_known_one_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(sample, "LARGEST", 2_000_000)
     for content, error, says in (

@@ -134,6 +134,7 @@ def composed(*words: str) -> None:
     compose("config", overrides=list(words))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_every_command_can_be_typed(page, files):
     with initialize_config_module("neuroexp.conf", version_base="1.3"):

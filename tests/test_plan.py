@@ -38,6 +38,7 @@ def begun(monkeypatch):
     launch.begin()
 
 
+@pytest.mark.slow
 def test_jobs_are_those_that_hydra_composes(begun):
     words = ["dataset=hdsemg,eng", "trainer=smoke", "seed=0,1", "optimizer.lr=1e-3,0.5"]
     found = [(keys.configuration_key(job.config), job.name) for job in plan.composed(words)]

@@ -213,6 +213,7 @@ def test_activity_that_a_seam_cuts_in_its_middle_is_found_on_both_sides():
     assert on[0, 1] == on[1, 0] == 3500
 
 
+@pytest.mark.slow
 def test_windows_and_rest_of_a_recording_with_seams_lie_within_its_stretches(rat, tmp_path):
     signal, _ = joined_signal(rat)
     made = prepare(session(signal, seams=JOINED_AT), SETTINGS, 100, RATE, str(tmp_path))
@@ -235,6 +236,7 @@ def test_windows_and_rest_of_a_recording_with_seams_lie_within_its_stretches(rat
 # the whole
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rat", [4, 5, 6, 7, 8, 9])
 def test_estimated_snr_lands_on_table_1(rat, shared):
     facts = prepare(eng_simulated.read(rat=rat, duration_s=14), SETTINGS, 100, RATE, str(shared / "cache")).facts
@@ -274,6 +276,7 @@ def test_agreement_matches_each_true_cap_once():
     }
 
 
+@pytest.mark.slow
 def test_signatures_are_the_cleaned_signal_around_the_cap(prepared):
     recording = eng_simulated.read().read("plantarflexion")
     signal, _ = signals.clip(recording.signal, 40)
@@ -296,6 +299,7 @@ def test_windows_at_rest_touch_no_stimulus_and_not_each_other(prepared):
     assert len(np.unique(rest.stimulus)) > 20
 
 
+@pytest.mark.slow
 def test_the_control_sees_a_drift_of_electrode_gains_and_nothing_without(prepared, tmp_path):
     drifted = prepare(eng_simulated.read(duration_s=14, drift=0.1), SETTINGS, 100, RATE, str(tmp_path))
     for fold in (0, 3):
@@ -313,6 +317,7 @@ def test_stimuli_are_told_apart_over_all_classes(prepared):
 # the cache
 
 
+@pytest.mark.slow
 def test_the_cache_gives_back_the_same_and_reads_nothing(tmp_path, rat):
     one = prepare(rat, SETTINGS, 100, RATE, str(tmp_path))
     unreadable = Session(
@@ -333,6 +338,7 @@ def test_the_cache_gives_back_the_same_and_reads_nothing(tmp_path, rat):
     assert [path.suffix for path in sorted(tmp_path.iterdir())] == [".lock", ".npz"]
 
 
+@pytest.mark.slow
 def test_other_settings_are_other_signatures(tmp_path, rat):
     prepare(rat, SETTINGS, 100, RATE, str(tmp_path))
     prepare(rat, changed(low_sd=3.0), 100, RATE, str(tmp_path))
@@ -341,6 +347,7 @@ def test_other_settings_are_other_signatures(tmp_path, rat):
     assert len(list(tmp_path.glob("*.npz"))) == 4
 
 
+@pytest.mark.slow
 def test_a_damaged_cache_is_made_again(tmp_path, rat):
     whole = prepare(rat, SETTINGS, 100, RATE, str(tmp_path))
     [path] = tmp_path.glob("*.npz")
@@ -414,6 +421,7 @@ def drifting(offsets):
     return dataclasses.replace(simulated, sha256="drifting", read=read)
 
 
+@pytest.mark.slow
 def test_drift_names_a_limit_that_then_works_for_all_classes(tmp_path):
     every = np.ones(56)
     session = drifting([300 * every, 2500 * every, 40 * every])

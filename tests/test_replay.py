@@ -256,6 +256,7 @@ def test_a_file_with_broken_channels_is_replayed_and_they_are_reported(simulated
     assert "channel 8 is dead: flat at 0 µV since 0.00 s" in said
 
 
+@pytest.mark.slow
 def test_a_cuff_is_replayed_one_class_after_another(tmp_path):
     rat = eng_simulated.read(duration_s=4)
     spec = replace(ENG, outputs=rat.classes, preparation=CUFF | {"cap_low_uv": 8.0, "cap_high_uv": 60.0})
@@ -347,6 +348,7 @@ def test_a_run_of_a_cuff_is_scored_on_its_test_part_and_on_the_whole(neuroexp, t
     assert said.count("\npricking") == 0
 
 
+@pytest.mark.slow
 def test_a_cuff_that_streams_live_is_decided_but_not_scored(tmp_path, capsys):
     rat = eng_simulated.read(duration_s=4)
     spec = replace(ENG, outputs=rat.classes, preparation=CUFF | {"cap_low_uv": 8.0, "cap_high_uv": 60.0})

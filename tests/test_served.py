@@ -32,6 +32,7 @@ def models(tmp_path_factory):
     return found, windows, folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["decoder", "decoder_int8"])
 def test_whole_windows_are_decided_as_the_file_does(form, models):
     found, windows, folder = models

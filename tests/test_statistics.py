@@ -209,6 +209,7 @@ def test_six_rats_cannot_tell_five_networks_apart_pair_by_pair():
     assert statistics.compare(table(values[:, :2])).pairs["p_holm"].tolist() == pytest.approx([2 / 2**6])
 
 
+@pytest.mark.slow
 @given(arrays(np.float64, st.integers(1, 11), elements=st.integers(-6, 6).map(float)))
 def test_the_signed_rank_test_is_scipys_exact_one_ties_included(difference):
     nonzero = difference[difference != 0]
@@ -253,6 +254,7 @@ SKEWED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [5, 6, 16])
 @pytest.mark.parametrize("kind", SKEWED)
 def test_an_interval_covers_what_it_says(kind, n, monkeypatch):

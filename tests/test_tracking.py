@@ -122,6 +122,7 @@ def test_everything_written_is_there(uri, tmp_path):
     check_everything(store, run.run_id, uri, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("died", ["before it was sent", "before the run was known", "after it was sent"])
 def test_a_record_is_delivered_exactly_once(uri, tmp_path, died):
     store = open_store(uri, tmp_path)

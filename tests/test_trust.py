@@ -116,6 +116,7 @@ def harmless(found: object) -> bool:
 READERS = {f"neuroexp.recordings.{path.stem}.read" for path in (ROOT / "neuroexp/recordings").glob("[a-z]*.py")}
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of what is deprecated there
 def test_of_all_callables_that_can_be_reached_only_the_list_passes():
     passed, seen = set(), 0
@@ -377,6 +378,7 @@ WRITTEN = {
 }
 
 
+@pytest.mark.slow
 def test_a_file_has_results_written_below_outputs_alone(tmp_path, monkeypatch):
     monkeypatch.setenv(launch.NAME, "composed")
     inside = "tracking: {uri: http://host:5000, ledger: outputs/mine}\ncache: ./outputs/x"
@@ -452,13 +454,14 @@ def test_a_file_may_name_its_own_folder_alone(tmp_path, entry):
     (tmp_path / "mine" / "config.yaml").write_text(f"hydra: {{searchpath: ['{entry}']}}\n")
     from hydra import initialize_config_dir
 
+    with (
+        initialize_config_dir(str(tmp_path / "mine"), version_base="1.3"),
+        pytest.raises(HydraException, match="hydra.searchpath names"),
+    ):
+        compose("config")
+    (tmp_path / "mine" / "config.yaml").write_text(f"hydra: {{searchpath: ['file://{tmp_path}/mine/more']}}\na: 1\n")
+    (tmp_path / "mine" / "more").mkdir()
     with initialize_config_dir(str(tmp_path / "mine"), version_base="1.3"):
-        with pytest.raises(HydraException, match="hydra.searchpath names"):
-            compose("config")
-        (tmp_path / "mine" / "config.yaml").write_text(
-            f"hydra: {{searchpath: ['file://{tmp_path}/mine/more']}}\na: 1\n"
-        )
-        (tmp_path / "mine" / "more").mkdir()
         assert compose("config").a == 1
     assert "antigravity" not in sys.modules
 
