@@ -22,7 +22,7 @@ from neuroexp.cost import budget
 from neuroexp.evaluation import convergence
 from neuroexp.machine import places, reach
 from neuroexp.machine.sentence import sentence
-from neuroexp.settings import bounds, combinations, sources, trust
+from neuroexp.settings import bounds, callables, combinations, sources, trust
 from neuroexp.store.job import Job
 from neuroexp.sweep import launch, summary
 from neuroexp.sweep.attempt import recorded, run
@@ -194,7 +194,7 @@ def describe(cfg: DictConfig) -> Job:
     hydra_config = HydraConfig.get()
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     trusted = trust.check_trust(config["trusted"])
-    trust.check_names(config, trusted)
+    callables.check_names(config, trusted)
     bounds.check_places(config, hydra_config.runtime.cwd, hydra_config.runtime.output_dir)
     choices = hydra_config.runtime.choices
     shown = {
