@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from neuroexp.cost import counting
-from neuroexp.settings import trust
+from neuroexp.settings import callables
 
 
 @cache
@@ -22,7 +22,7 @@ def build(model: str, n_channels: int = 56, window: int = 100, n_outputs: int = 
         words = [f"dataset={dataset}", f"model={group}", *([setting] if setting else [])]
         cfg = compose("config", words)
     settings = OmegaConf.to_container(cfg.model, resolve=True)
-    network: nn.Module = trust.build(settings, n_channels=n_channels, window=window, n_outputs=n_outputs)
+    network: nn.Module = callables.build(settings, n_channels=n_channels, window=window, n_outputs=n_outputs)
     return network
 
 

@@ -132,6 +132,9 @@ def test_one_failing_cell_of_six_leaves_five_finished_runs(neuroexp):
 MISTAKES = [
     (["window=2o"], "window=2o is no whole number"),
     (["step=0"], "step=0 is no whole number of at least 1"),
+    (["report=5"], "report=5 is no list of scores, such as report=[test/f1]"),
+    (["report=[test/f1,5]"], "is no list of scores, such as report=[test/f1]"),
+    (["report=[]"], "report=[] is no list of scores, such as report=[test/f1]"),
     (["step=-5"], "step=-5 is no whole number of at least 1"),
     (["fold=7"], "fold=7 names none of the five subsets: it must be 0 to 4"),
     (["windw=20"], "windw is no setting: did you mean window? Valid: budget, cache,"),

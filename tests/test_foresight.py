@@ -15,7 +15,7 @@ from neuroexp.data.fold import Fold
 from neuroexp.data.splits import Split
 from neuroexp.machine import foreign, memory
 from neuroexp.recordings import eng_simulated
-from neuroexp.settings import trust
+from neuroexp.settings import callables
 from neuroexp.training import foresight
 
 GB = 10**9
@@ -55,7 +55,7 @@ def refusal(check, *words) -> str:
 @pytest.mark.parametrize("name", options("model"))
 def test_every_network_can_be_followed_without_values(name):
     config = compose_with(f"model={name}").model
-    build = functools.partial(trust.build, config, ())
+    build = functools.partial(callables.build, config, ())
     shape = {"n_channels": 56, "window": 100, "n_outputs": 3}
     found = foresight.sizes(build, shape)
     assert found is not None
@@ -100,7 +100,7 @@ def test_a_batch_is_never_more_than_there_are_windows(small):
 
 
 def test_a_network_too_large_to_be_built_is_refused_by_its_shape(small):
-    build = functools.partial(trust.build, compose_with("model=escapenet").model, ())
+    build = functools.partial(callables.build, compose_with("model=escapenet").model, ())
     shape = {"n_channels": 56, "window": 100_000, "n_outputs": 3}
     said = refusal(foresight.check_prediction, build, shape)
     window = int(re.search(r"window=(\d+) would fit", said)[1])

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from neuroexp.settings import renamed, trust
+from neuroexp.settings import callables, renamed
 from neuroexp.store import runfiles
 
 KEPT = Path(__file__).parent / "stores" / "4e279ef.zip"  # a store as revision 4e279ef wrote it, without pictures
@@ -28,14 +28,14 @@ def test_every_callable_of_an_old_run_has_a_name_that_may_be_built(old):
     for path in found:
         text = path.read_text()
         assert any(name in text for name in renamed.NOW)
-        trust.check_names(runfiles.configuration(text, path.parent.parent.name), ())
+        callables.check_names(runfiles.configuration(text, path.parent.parent.name), ())
 
 
 def test_renaming_and_back_changes_nothing():
     names = [{"_target_": name, "a": [{"_target_": name, "b": name}]} for name in renamed.NOW]
     for node in names:
         assert renamed.original(renamed.current(node)) == node
-        assert renamed.current(node)["_target_"] in trust.OURS | {"neuroexp.sweep.launch.Launch"}
+        assert renamed.current(node)["_target_"] in callables.OURS | {"neuroexp.sweep.launch.Launch"}
         assert renamed.current(node)["a"][0]["b"] == node["_target_"]  # no name of a callable, whatever it says
     assert yaml.safe_load("_target_: 3") == renamed.current({"_target_": 3})
 

@@ -137,7 +137,7 @@ def test_kept_source_is_the_one_that_is_imported(mine, tmp_path, monkeypatch):
 
 def test_a_worker_that_has_imported_what_was_edited_since_is_replaced(tmp_path):
     worker = Worker()
-    config = {"output": str(tmp_path), "trusted": [], "x": {"_target_": "os.system"}}
+    config = {"output": str(tmp_path), "report": [], "trusted": [], "x": {"_target_": "os.system"}}
     logs = {"version": 1, "disable_existing_loggers": False}
 
     def pid(**digests: str) -> int:

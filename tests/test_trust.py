@@ -21,7 +21,7 @@ from omegaconf import OmegaConf, open_dict
 
 from neuroexp.commands import plan
 from neuroexp.models.mldcnn import MLDCNN
-from neuroexp.settings import loader, mistakes, trust
+from neuroexp.settings import callables, loader, mistakes, trust
 from neuroexp.sweep import launch
 
 ROOT = Path(__file__).parent.parent
@@ -58,18 +58,18 @@ def test_everything_that_the_package_names_is_listed():
     targets = {target for target in named(ROOT / "conf") if target not in loader.CALLABLES}
     assert len(targets) > 30
     for target in targets:
-        assert callable(trust.find(target))
-    assert targets >= trust.OURS  # and nothing is listed that nobody needs
+        assert callable(callables.find(target))
+    assert targets >= callables.OURS  # and nothing is listed that nobody needs
     for target in (
         "torch.nn.Linear",
         "torch.optim.AdamW",
         "torch.optim.lr_scheduler.CosineAnnealingLR",
-        *trust.LIGHTNING,
+        *callables.LIGHTNING,
     ):
-        if target != f"{trust.CALLBACKS}.EMAWeightAveraging" or hasattr(
+        if target != f"{callables.CALLBACKS}.EMAWeightAveraging" or hasattr(
             pytorch_lightning.callbacks, "EMAWeightAveraging"
         ):
-            assert callable(trust.find(target))
+            assert callable(callables.find(target))
 
 
 def reachable(depth: int):
@@ -109,7 +109,7 @@ def harmless(found: object) -> bool:
     )
     ours = getattr(found, "__module__", "").startswith("neuroexp.")
     return (inspect.isclass(found) and issubclass(found, kinds)) or (
-        ours and f"{found.__module__}.{found.__qualname__}" in {*trust.OURS, *READERS}
+        ours and f"{found.__module__}.{found.__qualname__}" in {*callables.OURS, *READERS}
     )
 
 
@@ -123,11 +123,11 @@ def test_of_all_callables_that_can_be_reached_only_the_list_passes():
     for path, found in reachable(3):
         seen += 1
         try:
-            trust.check_names({"model": {"_target_": path}}, [])
+            callables.check_names({"model": {"_target_": path}}, [])
         except ValueError:
             continue
         try:
-            assert trust.find(path) is found
+            assert callables.find(path) is found
         except ValueError:
             continue
         passed.add(path)
@@ -163,7 +163,7 @@ def test_a_walk_of_any_length_ends_at_the_list_or_is_refused(root, turns):
             break
     node = {"_target_": path, "_partial_": True}
     try:
-        built = trust.build(node)
+        built = callables.build(node)
     except ValueError:
         return
     assert harmless(built.func)
@@ -198,7 +198,7 @@ def test_a_walk_of_any_length_ends_at_the_list_or_is_refused(root, turns):
         "neuroexp.models.mldcnn.Tensor",
         "neuroexp.recordings.otb.Path",
         "neuroexp.recordings.otb.load.read",
-        "neuroexp.settings.trust.build",
+        "neuroexp.settings.callables.build",
         "neuroexp.conf.read",
         "neuroexp.models.mldcnn.MLDCNN.load_state_dict",
         "os.system",
@@ -214,13 +214,13 @@ def test_a_walk_of_any_length_ends_at_the_list_or_is_refused(root, turns):
 )
 def test_what_is_not_listed_is_refused(target):
     with pytest.raises(ValueError, match="is refused: a configuration may name"):
-        trust.find(target)
+        callables.find(target)
     with pytest.raises(ValueError, match="is refused: a configuration may name"):
-        trust.build({"deep": [{"in": {"_target_": target}}]})
+        callables.build({"deep": [{"in": {"_target_": target}}]})
 
 
 def test_what_is_listed_may_not_write_load_or_start_elsewhere():
-    trainer, best = {"_target_": "pytorch_lightning.Trainer"}, {"_target_": f"{trust.CALLBACKS}.ModelCheckpoint"}
+    trainer, best = {"_target_": "pytorch_lightning.Trainer"}, {"_target_": f"{callables.CALLBACKS}.ModelCheckpoint"}
     for node, says in (
         (best | {"dirpath": "/tmp"}, "dirpath=/tmp is refused: it must be null"),
         (best | {"_args_": ["/tmp"]}, "dirpath=/tmp is refused: it must be null"),
@@ -240,9 +240,9 @@ def test_what_is_listed_may_not_write_load_or_start_elsewhere():
         (trainer | {"_recursive_": False}, "_recursive_ says nothing here"),
     ):
         with pytest.raises(ValueError, match=says):
-            trust.check(node, [])
+            callables.check(node, [])
         with pytest.raises(ValueError, match=says):
-            trust.build(node)
+            callables.build(node)
 
 
 # How a configuration is built
@@ -253,19 +253,19 @@ def test_values_are_built_once_and_strings_stay_strings():
         "_target_": "torch.nn.Sequential",
         "_args_": [{"_target_": "torch.nn.Linear", "in_features": 3, "out_features": 2}],
     }
-    network = trust.build(secret)
+    network = callables.build(secret)
     assert isinstance(network[0], torch.nn.Linear)
-    label = trust.build({"_target_": "neuroexp.data.segments.label_centre", "_partial_": True, "tolerance": 5})
+    label = callables.build({"_target_": "neuroexp.data.segments.label_centre", "_partial_": True, "tolerance": 5})
     assert label.keywords == {"tolerance": 5}
-    assert trust.build({"a": ["${oc.env:HOME}", "${oc.create:{_target_: os.system}}"]})["a"][0] == "${oc.env:HOME}"
-    built = trust.build(
+    assert callables.build({"a": ["${oc.env:HOME}", "${oc.create:{_target_: os.system}}"]})["a"][0] == "${oc.env:HOME}"
+    built = callables.build(
         {"_target_": "neuroexp.models.mldcnn.MLDCNN", "dropout": 0.5}, n_channels=4, window=20, n_outputs=2
     )
     assert isinstance(built, MLDCNN)
     with pytest.raises(
         ValueError, match=r"model.dropot is no setting of MLDCNN: did you mean dropout\? Valid: dropout, n_ch"
     ):
-        trust.check({"model": {"_target_": "neuroexp.models.mldcnn.MLDCNN", "dropot": 0.5}}, [])
+        callables.check({"model": {"_target_": "neuroexp.models.mldcnn.MLDCNN", "dropot": 0.5}}, [])
 
 
 # What is typed, and what stands in files
@@ -283,15 +283,15 @@ def test_trust_is_typed(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "path", list(sys.path))
     trust.begin(["trusted=[nets_of_mine]"])
     assert trust.check_trust(["nets_of_mine"]) == ("nets_of_mine",)
-    assert trust.find("nets_of_mine.Net", trust.trusted()).__name__ == "Net"
+    assert callables.find("nets_of_mine.Net", trust.trusted()).__name__ == "Net"
     for target in ("nets_of_mine.os.system", "nets_of_mine.nn.Linear"):
         with pytest.raises(ValueError, match=r"leads to .*, which is not among trusted=\[nets_of_mine\]"):
-            trust.find(target, trust.trusted())
+            callables.find(target, trust.trusted())
     for target in ("nets_of_mine.Not", "nets_of_mine.Net.nothing"):
         with pytest.raises(ValueError, match="nets_of_mine defines no"):
-            trust.find(target, trust.trusted())
+            callables.find(target, trust.trusted())
     with pytest.raises(ValueError, match="there is no module gone"):
-        trust.find("gone.Net", ["gone"])
+        callables.find("gone.Net", ["gone"])
 
 
 def composed(tmp_path: Path, text: str, *words: str):

@@ -18,7 +18,7 @@ from neuroexp.cost import budget, counting
 from neuroexp.cost.devices import Device, devices
 from neuroexp.machine.command import command
 from neuroexp.machine.sentence import sentence
-from neuroexp.settings import loader, mistakes, trust
+from neuroexp.settings import callables, loader, mistakes, trust
 from neuroexp.settings.typecheck import whole
 from neuroexp.store.job import Job
 from neuroexp.sweep import launch
@@ -94,7 +94,7 @@ def compute(words: Sequence[str], origin: plan.Origin = plan.PACKAGE) -> list[Co
     columns = []
     for job in jobs.values():
         for name in ("model",) if shape else ("dataset", "model"):  # the trainer's packages take seconds to import
-            trust.check(job.config[name], job.trusted, name)
+            callables.check(job.config[name], job.trusted, name)
         key = json.dumps(job.config["dataset"], sort_keys=True)
         if key not in read:
             read[key] = _typed(job, shape) if shape else _recorded(job)
@@ -113,7 +113,7 @@ def _typed(job: Job, shape: Mapping[str, int]) -> Setting:
 
 def _recorded(job: Job) -> Setting:
     """Read the recording as a run would."""
-    fold = trust.build(job.config["dataset"], job.trusted)
+    fold = callables.build(job.config["dataset"], job.trusted)
     words = f"{fold.source.name}: {fold.shape['n_channels']} channels, {fold.shape['n_outputs']} outputs"
     return Setting(fold.shape, fold.decisions_hz, words, _follows(job, fold.decisions_hz))
 
@@ -132,7 +132,7 @@ def _column(job: Job, setting: Setting) -> Column:
 
     from neuroexp.training import foresight  # noqa: PLC0415 - as above
 
-    build = functools.partial(trust.build, job.config["model"], job.trusted)
+    build = functools.partial(callables.build, job.config["model"], job.trusted)
     foresight.check_prediction(build, setting.shape)
     network = build(**setting.shape)
     window = torch.zeros(1, setting.shape["n_channels"], setting.shape["window"])

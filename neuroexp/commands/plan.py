@@ -25,7 +25,7 @@ from tqdm import tqdm
 from neuroexp.machine import places
 from neuroexp.machine.command import command
 from neuroexp.machine.sentence import sentence
-from neuroexp.settings import flags, keys, loader, mistakes, sources, trust
+from neuroexp.settings import callables, flags, keys, loader, mistakes, sources, trust
 from neuroexp.store.job import Job
 from neuroexp.store.ledger import Cell
 from neuroexp.sweep import dispatch, launch
@@ -239,7 +239,7 @@ def calibrated(job: Job, measured: dict[tuple[str, ...], tuple[int, dict[str, fl
     step = config["step"] or 1
     if alike not in measured:
         sources.fresh(job.sources)
-        trust.check(config, job.trusted)
+        callables.check(config, job.trusted)
         measured[alike] = step, calibrate(job)
     reference, took = measured[alike]
     seconds = took["setup_s"] + took["training_s"] * reference / step

@@ -22,7 +22,7 @@ from neuroexp.deploy.decoder import Decoder, Spec
 from neuroexp.evaluation import scores
 from neuroexp.machine import places
 from neuroexp.machine.sentence import sentence
-from neuroexp.settings import keys, mistakes, resolved, sources, trust
+from neuroexp.settings import callables, keys, mistakes, resolved, sources, trust
 from neuroexp.store import runfiles
 from neuroexp.terminal.quiet import quiet
 from neuroexp.training.assemble import network
@@ -146,12 +146,12 @@ def load(asked: Asked) -> Trained:
     from neuroexp.store.finished_run import weights  # noqa: PLC0415 - a second to import
 
     cfg = asked.config
-    trust.check_names(cfg, asked.trusted)
+    callables.check_names(cfg, asked.trusted)
     learnt = weights(asked.uri, asked.found)
     with own_source(asked) as changed:
-        trust.check(cfg, asked.trusted)
+        callables.check(cfg, asked.trusted)
         try:
-            fold = trust.build(cfg["dataset"], asked.trusted)
+            fold = callables.build(cfg["dataset"], asked.trusted)
             model, task = network(cfg, asked.trusted, fold)
         except Exception as error:
             raise ValueError(sentence(error)) from error

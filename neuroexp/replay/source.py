@@ -22,7 +22,7 @@ from neuroexp.deploy.decoder import Spec
 from neuroexp.deploy.restore import Asked, Trained, plain
 from neuroexp.machine.sentence import sentence
 from neuroexp.replay.scoring import steps_of
-from neuroexp.settings import resolved, trust
+from neuroexp.settings import callables, resolved
 
 Settings = Mapping[str, Any]  # of a recording: what reads it, and with what
 
@@ -102,7 +102,7 @@ def _changed(recording: Settings, changes: Sequence[str], data: str, trusted: Se
         settings = ", ".join(str(key) for key in recording if key != "_target_")
         raise ValueError(f"recording.{unknown[0]} is no setting of this recording: {settings}")
     recording = resolved.merged(recording, dots)
-    trust.check(recording, trusted, "recording")
+    callables.check(recording, trusted, "recording")
     return recording
 
 
@@ -121,7 +121,7 @@ def _named(name: str, data: str) -> Settings:
 def _instance(recording: Settings, trusted: Sequence[str] = ()) -> Any:
     try:
         with broken_allowed():
-            return trust.build(recording, trusted)
+            return callables.build(recording, trusted)
     except Exception as error:
         raise ValueError(sentence(error)) from error
 
@@ -141,7 +141,7 @@ def source(spec: Spec, recording: Settings | None, run: Trained | None = None) -
         raise ValueError(f"{found.name} is a recording of {kinds[0]}, {spec.name} was trained on one of {kinds[1]}")
     if isinstance(found, Session):
         return session(found, spec, tested_caps(run) if own and run is not None else None, own)
-    label = LABELS.get(spec.label) if run is None else trust.build(run.asked.config["label"], run.asked.trusted)
+    label = LABELS.get(spec.label) if run is None else callables.build(run.asked.config["label"], run.asked.trusted)
     if not own or run is None:
         return Source(found.name, (("", lambda: found),), found.simulated, own, label=label)
     found = run.fold.source  # with its spike trains aligned, if the run did that

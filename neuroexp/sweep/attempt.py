@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from neuroexp.machine import files, garbage, places
 from neuroexp.machine.sentence import interrupted, sentence
-from neuroexp.settings import keys, resolved, sources, trust
+from neuroexp.settings import callables, keys, resolved, sources
 from neuroexp.store import provenance
 from neuroexp.store.delivery import current, deliver, sent, settled
 from neuroexp.store.job import Job
@@ -39,7 +39,7 @@ def run(job: Job, started: Callable[[str], None] = lambda run_id: None) -> Outco
     quiet()
     try:
         sources.fresh(job.sources)
-        trust.check(job.config, job.trusted)
+        callables.check(job.config, job.trusted)
         return _run(job, started)
     except BaseException as error:
         log.exception("the job ended outside its training")

@@ -22,7 +22,7 @@ from neuroexp.cost import budget
 from neuroexp.evaluation import convergence
 from neuroexp.machine import places, reach
 from neuroexp.machine.sentence import sentence
-from neuroexp.settings import bounds, combinations, sources, trust
+from neuroexp.settings import bounds, callables, combinations, sources, trust
 from neuroexp.store.job import Job
 from neuroexp.sweep import launch, summary
 from neuroexp.sweep.attempt import recorded, run
@@ -59,7 +59,7 @@ def _do(cfg: DictConfig) -> float | None:
         job=HydraConfig.get().job.num if sweeping else 0,
         name=title(cfg),
         log=str(Path(cfg.output).absolute() / "job.log"),
-        report=tuple(cfg.report),
+        report=_report(cfg),
     )
     if launch.stopped():
         outcome.write(cfg.output)
@@ -91,7 +91,13 @@ def _do(cfg: DictConfig) -> float | None:
         _tell(outcome)
     if stop is not None:
         raise stop
-    return outcome.scores.get(cfg.report[0])
+    return outcome.scores.get(outcome.report[0]) if outcome.report else None
+
+
+def _report(cfg: DictConfig) -> tuple[str, ...]:
+    """Return the names of the scores that are shown; none where a configuration names something else, see `check`."""
+    names = list(cfg.report) if isinstance(cfg.report, ListConfig) else []
+    return tuple(names) if all(isinstance(name, str) for name in names) else ()
 
 
 def _attempts(cfg: DictConfig, job: Job, sweeping: bool, facts: dict[str, Any]) -> tuple[Outcome, BaseException | None]:
@@ -188,7 +194,7 @@ def describe(cfg: DictConfig) -> Job:
     hydra_config = HydraConfig.get()
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     trusted = trust.check_trust(config["trusted"])
-    trust.check_names(config, trusted)
+    callables.check_names(config, trusted)
     bounds.check_places(config, hydra_config.runtime.cwd, hydra_config.runtime.output_dir)
     choices = hydra_config.runtime.choices
     shown = {
@@ -249,6 +255,8 @@ def check(cfg: DictConfig) -> None:
                 f"trainer.{name}={value}: a job trains on one device; -m with hydra/launcher=joblib trains several jobs at "
                 "once, each on a GPU of its own"
             )
+    if not _report(cfg):
+        raise ValueError(f"report={cfg.report} is no list of scores, such as report=[test/f1]")
     budget.read(cfg.budget)
     reach.check(cfg.tracking.uri)
     combinations.check(cfg, {override.lstrip("+").partition("=")[0] for override in HydraConfig.get().overrides.task})

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from neuroexp.data.fold import Fold
-from neuroexp.settings import trust
+from neuroexp.settings import callables
 from neuroexp.training import foresight
 
 GPUS = ("auto", "gpu", "cuda")  # accelerators that take one where there is one
@@ -18,15 +18,15 @@ GPUS = ("auto", "gpu", "cuda")  # accelerators that take one where there is one
 
 def data(config: Mapping[str, Any], trusted: Sequence[str]) -> Fold:
     """Return the data; raises ValueError where the network would need more memory than there is to train on them."""
-    fold: Fold = trust.build(config["dataset"], trusted)
+    fold: Fold = callables.build(config["dataset"], trusted)
     on_gpu = config["trainer"]["accelerator"] in GPUS and torch.cuda.is_available()
-    foresight.check(fold, functools.partial(trust.build, config["model"], trusted), on_gpu)
+    foresight.check(fold, functools.partial(callables.build, config["model"], trusted), on_gpu)
     return fold
 
 
 def network(config: Mapping[str, Any], trusted: Sequence[str], fold: Fold) -> tuple[nn.Module, Any]:
     """Return an untrained network that fits the data, and the task that trains and scores it."""
-    model = trust.build(config["model"], trusted, **fold.shape)
-    task = trust.build(config["task"], trusted, model=model)
+    model = callables.build(config["model"], trusted, **fold.shape)
+    task = callables.build(config["task"], trusted, model=model)
     task.train_rate = fold.labels[fold.split.train].mean(dim=0)
     return model, task

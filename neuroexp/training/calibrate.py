@@ -10,7 +10,7 @@ from pytorch_lightning import Callback, Trainer, seed_everything
 
 from neuroexp.cost import counting
 from neuroexp.machine import memory
-from neuroexp.settings import trust
+from neuroexp.settings import callables
 
 if TYPE_CHECKING:
     from neuroexp.store.job import Job
@@ -51,7 +51,7 @@ def calibrate(job: Job, seconds: float = 3.0) -> dict[str, float]:
     clock = _Clock(seconds)
     words: dict[str, Any] = {"max_epochs": 1, "callbacks": [clock], "limit_val_batches": 0}
     words |= {"enable_checkpointing": False, "plugins": [LightningEnvironment()]}
-    trainer: Trainer = trust.build(cfg["trainer"] | {"_partial_": True}, job.trusted)(**words)
+    trainer: Trainer = callables.build(cfg["trainer"] | {"_partial_": True}, job.trusted)(**words)
     with memory.kept():
         trainer.fit(task, datamodule=fold)
         began = time.perf_counter()

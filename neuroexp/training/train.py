@@ -19,7 +19,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from neuroexp.cost import budget, counting
 from neuroexp.evaluation import convergence
 from neuroexp.machine import memory
-from neuroexp.settings import keys, trust
+from neuroexp.settings import callables, keys
 from neuroexp.store import provenance, runfiles
 from neuroexp.training import assemble, checkpoints
 from neuroexp.training.callbacks import EpochBar, Epochs, Progress, Resume
@@ -122,7 +122,7 @@ def _trainer(job: Job, cell: Cell, ours: list[Any]) -> Trainer:
     settings = job.config["trainer"]
     if settings.get("fast_dev_run"):
         raise ValueError("trainer.fast_dev_run keeps no epoch that could be tested: trainer=smoke is the quick try")
-    build = trust.build(settings | {"_partial_": True}, job.trusted)
+    build = callables.build(settings | {"_partial_": True}, job.trusted)
     callbacks = [callback for callback in build.keywords["callbacks"].values() if callback is not None]
     for callback in callbacks:
         if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
