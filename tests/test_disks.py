@@ -158,9 +158,9 @@ OPTIONS = [
     (LAUNCH, ["+trainer.num_nodes=2"], "trainer.num_nodes=2: a job trains on one device"),
     (LAUNCH, ["plan", "window=20", "--config-dir", "nowhere"], "--config-dir=nowhere is no folder"),
     (LAUNCH, ["plan", "window=20", "--config-name", "nothing", "-m"], "--config-name=nothing: no folder"),
-    (LAUNCH, ["plan", "window=20", "--cfg", "job"], "--cfg is an option of python -m neuroexp alone"),
+    (LAUNCH, ["plan", "window=20", "--cfg", "job"], "--cfg is an option of a training or sweep alone"),
     (LAUNCH, ["plan", "trainer.devices=2"], "trainer.devices=2: a job trains on one device"),
-    (LAUNCH, ["cost", "window=20", "--info"], "--info is an option of python -m neuroexp alone"),
+    (LAUNCH, ["cost", "window=20", "--info"], "--info is an option of a training or sweep alone"),
     (LAUNCH, ["cost", "window=20", "-cd"], "expected one argument"),
 ]
 

@@ -61,7 +61,7 @@ def test_what_all_runs_share_is_said_once(capsys):
 
 def test_a_reason_in_brackets_is_printed_whole(capsys):
     summary.summary([row("failed", name="otb path=a[uV]", error="no column such as '... (1)[uV]'")])
-    assert capsys.readouterr().out == "otb path=a[uV]: no column such as '... (1)[uV]' (traceback in job.log)\n"
+    assert capsys.readouterr().out == "otb path=a[uV]: no column such as '... (1)[uV]' (details in job.log)\n"
 
 
 def test_in_80_columns_the_table_of_a_sweep_has_a_line_per_run(capsys, monkeypatch):

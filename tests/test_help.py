@@ -51,5 +51,5 @@ def test_an_option_that_would_do_nothing_is_refused(words):
     assert flags.ordered(["--cfg", "job", "--resolve", "window=20", "-p", "recording"]) == [
         "--cfg=job", "--resolve", "--package=recording", "window=20",
     ]  # fmt: skip
-    with pytest.raises(ValueError, match="is an option of python -m neuroexp alone"):
+    with pytest.raises(ValueError, match="is an option of a training or sweep alone"):
         flags.composing(words)

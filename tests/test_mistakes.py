@@ -40,7 +40,7 @@ from neuroexp.settings import mistakes
         ),
         ("recording.path=S1 10%MVC (2).mat", "recording.path=S1 10%MVC (2).mat cannot be read: a value with blanks or"),
         ("window=20,", "window=20, ends before its last value: no blanks around commas, such as window=20,60"),
-        ("window=20,60", "window=20,60 is a sweep, for which -m is typed: python -m neuroexp -m window=20,60"),
+        ("window=20,60", "window=20,60 is a sweep, for which -m is typed: neuroexp -m window=20,60"),
         ("label.tolerance=3", "label.tolerance is a setting of label=centre alone"),
         ("label.width=3", "label.width is no setting of label: it has none"),
         ("+window=20", "Could not append to config. An item is already at 'window'."),

@@ -337,6 +337,15 @@ def test_a_unit_that_is_not_known_is_named(unit, short, tmp_path):
     )
 
 
+def test_a_file_of_forces_alone_is_refused_by_what_it_holds(short, tmp_path):
+    texts = ("acquired data[ %(MVC)]", "performed path[ %(MVC)]", *(f"AUX {number}[V]" for number in range(5)))
+    columns = np.random.default_rng(0).normal(size=(4096, len(texts)))
+    with pytest.raises(ValueError, match="no column is described as a channel") as caught:
+        otb.read(str(write_otb(tmp_path / "a.mat", short, Data=columns, Description=cell(*texts))))
+    assert "(found: 'acquired data[ %(MVC)]', 'performed path[ %(MVC)]', 'AUX 0[V]'" in str(caught.value)
+    assert str(caught.value).endswith("'AUX 3[V]' and 1 more)")
+
+
 @pytest.mark.parametrize(
     ("scale", "says"),
     [

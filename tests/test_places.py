@@ -61,7 +61,7 @@ def test_an_odd_folder_is_a_folder_like_any_other(afresh, commands, tmp_path):
         found,
         (
             "skipped",
-            "python -m neuroexp --config-dir=mine recording.duration_s=12",
+            "neuroexp --config-dir=mine recording.duration_s=12",
             "every finished run in outputs/cells is in MLflow",
             "1 job: 1 finished, 0 to do",
             "own W20 S10",

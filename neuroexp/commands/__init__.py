@@ -156,7 +156,7 @@ _ALL = (
             "input=lsl:STREAM": "a live stream of Lab Streaming Layer in place of a recording",
             "channels=LIST": "of the stream, by number or label, such as 1-64",
             "output=lsl:STREAM": "to send the decisions out",
-            "seconds=N": "how long to listen to a live stream",
+            "seconds=N": "how much of a recording or live stream to take, all by default",
         },
         example="neuroexp replay RUN_ID chunk=20 speed=1",
     ),

@@ -33,7 +33,7 @@ def main() -> None:
     state = {True: "running", False: "ended", None: f"on {facts['host']}"}[alive]
     out = screen.console()
     out.print(f"{plain(str(chosen))}: {plain(state)}", markup=False)
-    out.print(f"python -m neuroexp {plain(shlex.join(facts['command']), 5000)}", markup=False, soft_wrap=True)
+    out.print(f"neuroexp {plain(shlex.join(facts['command']), 5000)}", markup=False, soft_wrap=True)
     if rows:
         out.print()
         summary.table(out, rows)

@@ -52,7 +52,7 @@ def columns(descriptions: Sequence[str], name: str) -> Columns:
         found = CHANNEL.search(text)
         if found and place not in {*spikes, *sources, force}:
             numbered[place] = (found[1], int(found[2]), None if found[3] is None else found[3].strip())
-    grid = _grid(numbered, name)
+    grid = _grid(numbered, descriptions, name)
     if not spikes:
         raise ValueError(f"{name}: no column is described as 'Decomposition of ...': export the decomposition as well")
     units = {numbered[place][2] for place in grid}
@@ -94,7 +94,7 @@ def _factor(unit: str | None) -> float | None:
     return None if unit is None else microvolts(unit)
 
 
-def _grid(numbered: dict[int, tuple[str, int, str | None]], name: str) -> set[int]:
+def _grid(numbered: dict[int, tuple[str, int, str | None]], descriptions: Sequence[str], name: str) -> set[int]:
     """Return the columns that are channels of the grid.
 
     Where descriptions name electrode arrays it is those of an array, with numbers that an array has. The largest grid counts,
@@ -102,11 +102,12 @@ def _grid(numbered: dict[int, tuple[str, int, str | None]], name: str) -> set[in
     """
     voltages = [place for place, (_, _, unit) in numbered.items() if _factor(unit) is not None]
     if not voltages:
-        units = sorted({unit for _, _, unit in numbered.values() if unit is not None})
-        found = f" (found: {', '.join(f'[{plain(unit, 20)}]' for unit in units[:MOST_NAMED])})" if units else ""
+        units = sorted({f"[{plain(unit, 20)}]" for _, _, unit in numbered.values() if unit is not None})
+        found = units or [f"'{plain(text, 40)}'" for text in descriptions]  # without channels, what there is instead
+        more = f" and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
         raise ValueError(
             f"{name}: no column is described as a channel in a unit of voltage that is known, such as '... (1)[uV]', [mV] or "
-            f"[V]{found}"
+            f"[V] (found: {', '.join(found[:MOST_NAMED])}{more})"
         )
     arrays = [place for place in numbered if ARRAY.search(numbered[place][0])]
     named = any(place in arrays for place in voltages)

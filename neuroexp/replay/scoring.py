@@ -20,7 +20,7 @@ from neuroexp.replay.table import rows
 
 Trains = Sequence[NDArray[np.int64]]
 LAG = f"after the lag that fits each unit best in what the run was trained on, within ±{matching.MAX_LAG_MS:g} ms"
-NO_LAG = "with no lag removed: no part of it is known that the run was trained on"
+NO_LAG = "with no lag removed: which part of it the run was trained on is not known"
 TESTED, WHOLE = "test part", "whole recording"  # the parts that are scored, the first one where a run says what it is
 
 

@@ -19,7 +19,7 @@ def read(words: Sequence[str]) -> Namespace:
     parser = get_args_parser()
 
     def refuse(message: str) -> NoReturn:
-        raise ValueError(f"{message}: python -m neuroexp --hydra-help shows the options")
+        raise ValueError(f"{message}: neuroexp --hydra-help shows the options")
 
     parser.error = refuse  # type: ignore[method-assign]
     given = parser.parse_intermixed_args(list(words))
@@ -76,5 +76,5 @@ def composing(words: Sequence[str]) -> Namespace:
     for name, value in vars(given).items():
         if value not in (None, False) and name not in (ASIDE, "config_dir", "config_name", "multirun", "run"):
             flag = f"--{name.replace('_', '-')}"
-            raise ValueError(f"{flag} is an option of python -m neuroexp alone: nothing is launched here")
+            raise ValueError(f"{flag} is an option of a training or sweep alone: nothing is launched here")
     return given

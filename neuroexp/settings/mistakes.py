@@ -25,7 +25,7 @@ def sentence(error: HydraException | OmegaConfBaseException) -> str:
     if isinstance(error, OverrideParseException):
         return _unread(error)
     if swept := re.match(r"Ambiguous value for argument '(.*?)'\s", str(error)):
-        return f"{swept[1]} is a sweep, for which -m is typed: python -m neuroexp -m {swept[1]}"
+        return f"{swept[1]} is a sweep, for which -m is typed: neuroexp -m {swept[1]}"
     cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__
     if isinstance(cause, OmegaConfBaseException):
         what = f"{cause.full_key}: " * bool(cause.full_key) + str(cause).partition("\n")[0]

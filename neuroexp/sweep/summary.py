@@ -75,7 +75,7 @@ def failed(out: Console, row: Outcome) -> None:
     from rich.text import Text  # noqa: PLC0415 - only when there is something to print
 
     error, log = plain(row.error, 2000), plain(row.log, 5000)
-    words = Text.assemble((plain(row.name), "red"), f": {error} (traceback in {log})")
+    words = Text.assemble((plain(row.name), "red"), f": {error} (details in {log})")
     out.print(words, soft_wrap=True)
 
 
