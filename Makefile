@@ -3,7 +3,7 @@ PYTHON ?= python3
 RUN := .venv/bin/python
 INSTALL := $(RUN) -m pip install -qq --disable-pip-version-check
 
-.PHONY: setup run paper test quick check docs bench clean
+.PHONY: setup run paper test test-ray quick check docs bench clean
 
 setup: .venv/ready
 
@@ -36,6 +36,10 @@ paper: .venv/runs
 test: check
 	$(RUN) -m pytest -n 3 --dist worksteal || { test $$? -eq 1 && $(RUN) -m pytest --last-failed; }
 
+# Ray's launcher wants an older cloudpickle than everything else, so its tests have an environment of their own.
+test-ray: .venv/ray/ready
+	.venv/ray/bin/python -m pytest tests/test_launchers.py -m ray
+
 # the tests that start no process
 quick: .venv/ready
 	$(RUN) -m pytest -n 2 --dist worksteal -m "not process and not slow"
@@ -65,6 +69,15 @@ bench: .venv/ready
 .venv/ready: .venv/runs
 	@echo "Adding every extra and the tools for development to .venv, once (180 MB to download)"
 	@$(INSTALL) -c constraints.txt -e '.[dev]'
+	@touch $@
+
+# It has what differs, and sees .venv for the rest.
+SITE := -c "import sysconfig; print(sysconfig.get_path('purelib'))"
+.venv/ray/ready: .venv/ready requirements-ray.txt
+	@echo "Adding an environment for Ray in .venv/ray, once (110 MB to download)"
+	@$(RUN) -m venv .venv/ray
+	@echo "import site; site.addsitedir('$$($(RUN) $(SITE))')" > "$$(.venv/ray/bin/python $(SITE))/beside.pth"
+	@.venv/ray/bin/python -m pip install -qq --disable-pip-version-check -r requirements-ray.txt
 	@touch $@
 
 clean:

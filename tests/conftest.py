@@ -199,7 +199,7 @@ MARKS = {  # of every test that needs one of these fixtures
     "process": {"forks", "afresh", "one_parser"},
     "slow": {"prepared"},
     "network": {"sample_recording"},
-    "slurm": {"slurm"},
+    "slurm": {"cluster"},
     "postgresql": {"postgres"},
 }
 

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pwd
+import shlex
 import shutil
 import signal
 import socket
@@ -13,6 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
+from cluster import Cluster, missing
 from test_cli import runs, store
 from test_survival import FAULTY, TINY, start, wait_for
 
@@ -31,34 +33,63 @@ def submitit():
     return ("hydra/launcher=submitit_local", "hydra.launcher.timeout_min=600")
 
 
+@pytest.fixture(scope="session")
+def clusters():
+    """Start a Slurm of this machine with or without accounts, once each; skip where it is not installed."""
+    started: dict[bool, Cluster] = {}
+
+    def cluster(accounting: bool) -> Cluster:
+        if names := missing(accounting):
+            pytest.skip(f"Slurm is not installed: there is no {', '.join(names)}")
+        if accounting not in started:
+            started[accounting] = Cluster(accounting)
+        return started[accounting]
+
+    yield cluster
+    for each in started.values():
+        each.close()
+
+
 @pytest.fixture
-def slurm(tmp_path_factory, monkeypatch):
-    """A cluster of one machine at the head of PATH."""
+def cluster(request, clusters, monkeypatch):
+    """An empty Slurm, with accounts of its jobs unless the test is parametrized to have none."""
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
-    folder = tmp_path_factory.mktemp("slurm")
-    for name in ("sbatch", "srun", "sacct", "scancel", "scontrol", "slurmctld"):
-        (folder / name).write_text(f"#!{sys.executable}\n{Path(__file__).with_name('slurm.py').read_text()}")
-        (folder / name).chmod(0o755)
+    cluster = clusters(getattr(request, "param", True))
+    for name, value in cluster.environment.items():
+        monkeypatch.setenv(name, value)
+    yield cluster
+    cluster.clear()
+
+
+@pytest.fixture
+def slurm(cluster):
+    return ("hydra/launcher=submitit_slurm", "hydra.launcher.timeout_min=10")  # of which submitit keeps ten for itself
+
+
+without_accounts = pytest.mark.parametrize("cluster", [False], indirect=True, ids=["no accounts"])
+
+
+def calls_of(name: str, folder: Path, monkeypatch) -> Path:
+    """Return the file that gets a line for each time that a program is run."""
+    folder.mkdir()
+    program, calls = shutil.which(name), folder / "calls"
+    (folder / name).write_text(f'#!/bin/sh\necho x >> {calls}\nexec {program} "$@"\n')
+    (folder / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-    yield ("hydra/launcher=submitit_slurm", "hydra.launcher.timeout_min=1")
-    subprocess.run(["scancel", "*"], check=True)
-
-
-def without_accounts() -> Path:
-    """Have the cluster keep no accounts; return the file with a word for each time that somebody has asked for them."""
-    sacct = Path(shutil.which("sacct"))
-    said = "echo x >> $0.calls; echo Slurm accounting storage is disabled >&2; exit 1"
-    sacct.write_text(f"#!/bin/sh\n{said}\n")
-    return sacct.with_name("sacct.calls")
+    return calls
 
 
 @pytest.fixture
 def ray():
-    pytest.importorskip("hydra_plugins.hydra_ray_launcher")
+    reason = "hydra-ray-launcher does not go with the tested versions: make test-ray has an environment for it"
+    pytest.importorskip("hydra_plugins.hydra_ray_launcher", reason=reason)
     return ("hydra/launcher=ray", "+hydra.launcher.ray.init.num_cpus=2")
 
 
-@pytest.mark.parametrize("engine", ["joblib", "submitit", "slurm", "ray"])
+SLURM, RAY = pytest.param("slurm", marks=pytest.mark.slurm), pytest.param("ray", marks=pytest.mark.ray)
+
+
+@pytest.mark.parametrize("engine", ["joblib", "submitit", SLURM, RAY])
 def test_a_failing_job_takes_no_other_with_it(afresh, tmp_path, engine, request):
     (tmp_path / "faulty.py").write_text(FAULTY)
     kinds = "faulty.Exit,faulty.Die,neuroexp.models.mldcnn.MLDCNN"
@@ -72,8 +103,9 @@ def test_a_failing_job_takes_no_other_with_it(afresh, tmp_path, engine, request)
     assert [result["status"] for result in again.results()] == ["skipped"]
 
 
-def test_a_sweep_on_slurm_that_keeps_no_accounts(afresh, slurm):
-    calls = without_accounts()
+@without_accounts
+def test_a_sweep_on_slurm_that_keeps_no_accounts(afresh, slurm, tmp_path, monkeypatch):
+    calls = calls_of("sacct", tmp_path / "calls", monkeypatch)
     words = ("-m", *slurm, *TINY, "trainer=smoke", "seed=0,1")
     done = afresh(*words)
     assert done.code == 0, done.out
@@ -94,12 +126,24 @@ def test_a_sweep_on_slurm_that_keeps_no_accounts(afresh, slurm):
     assert [result["status"] for result in again.results()] == ["skipped", "skipped"]
 
 
-def test_what_runs_out_of_time_on_slurm_is_queued_again_and_continues(slurm, tmp_path):
+def test_the_signals_of_this_slurm_reach_every_process_of_a_step(cluster, tmp_path):
+    """Which the tests below count on; where a Slurm knows processes by cgroup, only the first one is told."""
+    waits = "trap 'touch $0.told; exit' USR2; touch $0.waits; while :; do sleep 0.1; done"
+    step = f"bash -c {shlex.quote(waits)} child & exec bash -c {shlex.quote(waits)} parent"
+    wrapped = f"--wrap=srun bash -c {shlex.quote(step)}"
+    job = cluster.ask("sbatch", "--parsable", f"--chdir={tmp_path}", "--output=said", wrapped).strip()
+    wait_for(lambda: len(list(tmp_path.glob("*.waits"))) == 2)
+    cluster.ask("scancel", "--signal=USR2", job)
+    wait_for(lambda: {path.name for path in tmp_path.glob("*.told")} == {"child.told", "parent.told"})
+
+
+def test_what_runs_out_of_time_on_slurm_is_queued_again_and_continues(cluster, slurm, tmp_path):
     words = ("trainer.max_epochs=200", "~trainer.callbacks.early_stopping", "checkpoint_s=0")
     process = start(tmp_path, "-m", *slurm, "hydra.launcher.max_num_timeout=1", *TINY, *words)
     wait_for(lambda: list((tmp_path / "outputs" / "cells").glob("*/*/last.ckpt")))
-    subprocess.run(["scancel", "1", "--signal", "USR2"], check=True)
-    out, _ = process.communicate(timeout=120)
+    [job] = cluster.jobs()
+    cluster.ask("scancel", job, "--signal", "USR2")
+    out, _ = process.communicate(timeout=400)
     assert process.returncode == 0, out
     first, second = runs(tmp_path)
     assert (first.info.status, second.info.status) == ("KILLED", "FINISHED")
@@ -110,18 +154,95 @@ def test_what_runs_out_of_time_on_slurm_is_queued_again_and_continues(slurm, tmp
     assert [point.step for point in history] == list(range(200))
 
 
-def test_what_runs_out_of_time_too_often_on_slurm_has_failed(slurm, tmp_path):
+def test_what_runs_out_of_time_too_often_on_slurm_has_failed(cluster, slurm, tmp_path):
     words = ("trainer.max_epochs=100000", "~trainer.callbacks.early_stopping")
     process = start(tmp_path, "-m", *slurm, "hydra.launcher.max_num_timeout=0", *TINY, *words)
     wait_for(lambda: list((tmp_path / "outputs" / "cells").glob("*/*/best.ckpt")))
-    subprocess.run(["scancel", "1", "--signal", "USR2"], check=True)
-    out, _ = process.communicate(timeout=120)
+    [job] = cluster.jobs()
+    cluster.ask(
+        "scontrol", "update", f"JobId={job}", f"TimeLimit={cluster.minutes(job) + 1}"
+    )  # so Slurm itself warns it
+    out, _ = process.communicate(timeout=200)
     assert process.returncode == 1, out
     assert "timed-out too many times" in out
     assert "Traceback" not in out
     [run] = runs(tmp_path)
     assert run.info.status == "FAILED"
     assert "timed-out too many times" in run.data.tags["error"]
+
+
+@pytest.mark.parametrize("cluster", [True, False], indirect=True, ids=["accounts", "no accounts"])
+def test_a_sweep_that_is_cancelled_on_slurm(cluster, slurm, tmp_path):
+    words = ("seed=range(3)", "trainer.max_epochs=100000", "~trainer.callbacks.early_stopping")
+    process = start(tmp_path, "-m", *slurm, *TINY, *words)
+    wait_for(lambda: len(list((tmp_path / "outputs" / "cells").glob("*/*/best.ckpt"))) == 2)  # there are two processors
+    [array] = {job.partition("_")[0] for job in cluster.jobs()}
+    cluster.ask("scancel", array)
+    out, _ = process.communicate(timeout=200)
+    assert process.returncode == 1, out
+    assert "Traceback" not in out
+    why = "CANCELLED by" if cluster.accounting else "it is no longer in the queue of Slurm"
+    assert f"job 2 has left no result: {why}" in out
+    assert out.count("killed") == 2
+    assert "goes on" not in out
+    assert [run.info.status for run in runs(tmp_path)] == ["KILLED"] * 2
+
+
+def test_a_job_that_is_lost_on_slurm_takes_no_other_with_it(cluster, slurm, tmp_path):
+    words = ("seed=0,1", "trainer.max_epochs=100000", "~trainer.callbacks.early_stopping")
+    process = start(tmp_path, "-m", *slurm, *TINY, *words)
+    wait_for(lambda: len(list((tmp_path / "outputs" / "cells").glob("*/*/best.ckpt"))) == 2)
+    _, second = sorted(cluster.jobs())
+    for process_id in processes(cluster.folder, "SLURM_ARRAY_TASK_ID=0"):
+        os.kill(process_id, signal.SIGKILL)
+    wait_for(lambda: cluster.jobs() == [second])
+    time.sleep(3)  # in which the launch could have ended
+    assert process.poll() is None
+    cluster.ask("scancel", second)
+    out, _ = process.communicate(timeout=200)
+    assert process.returncode == 1, out
+    assert "Traceback" not in out
+    assert "job 0 has left no result: FAILED" in out
+    assert out.count("killed") == 2
+    assert [run.info.status for run in runs(tmp_path)] == ["KILLED"] * 2
+
+
+def test_what_slurm_does_not_take_ends_in_a_sentence(neuroexp, slurm, monkeypatch, tmp_path):
+    words = ("-m", *slurm, *TINY, "trainer=smoke", "seed=0,1")
+    refused = neuroexp(*words, "hydra.launcher.partition=nowhere")
+    assert refused.code == 1
+    assert refused.out.splitlines() == [
+        "Slurm does not take the jobs: Batch job submission failed: Invalid partition name specified"
+    ]
+    monkeypatch.setenv("PATH", str(tmp_path))
+    missing = neuroexp(*words)
+    assert missing.code == 1
+    assert missing.out.splitlines() == [
+        "hydra/launcher=submitit_slurm needs Slurm, and there is no srun on this machine"
+    ]
+
+
+def test_a_slurm_ends_with_the_process_that_started_it(clusters, tmp_path):
+    clusters(False)  # skips where there is none
+    code = "import cluster, os; print(cluster.Cluster(False).folder, flush=True); os.kill(os.getpid(), 9)"
+    words = [sys.executable, "-c", code]
+    here = Path(__file__).parent
+    done = subprocess.run(words, cwd=here, stdout=subprocess.PIPE, text=True, timeout=120, check=False)
+    assert done.returncode == -signal.SIGKILL
+    folder = Path(done.stdout.strip())
+    wait_for(lambda: not folder.exists())
+    assert not processes(folder)
+
+
+def processes(folder: Path, *words: str) -> list[int]:
+    """Return the processes of the Slurm in a folder that have these words in their environment."""
+    wanted = {word.encode() for word in (f"SLURM_CONF={folder}/slurm.conf", *words)}
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if wanted <= set((path / "environ").read_bytes().split(b"\0")):
+                found.append(int(path.name))
+    return found
 
 
 def test_jobs_on_slurm_go_on_without_their_launch(slurm, tmp_path):
@@ -141,7 +262,7 @@ def test_jobs_on_slurm_go_on_without_their_launch(slurm, tmp_path):
     assert (again.returncode, "skipped" in out) == (0, True), out
 
 
-@pytest.mark.parametrize("engine", ["joblib", "ray"])
+@pytest.mark.parametrize("engine", ["joblib", RAY])
 def test_ctrl_c_under_joblib_and_ray(tmp_path, engine, request):
     endless = ("trainer.max_epochs=100000", "~trainer.callbacks.early_stopping")
     process = start(tmp_path, "-m", *request.getfixturevalue(engine), "seed=range(3)", *TINY, *endless)
@@ -154,7 +275,7 @@ def test_ctrl_c_under_joblib_and_ray(tmp_path, engine, request):
     assert [run.info.status for run in runs(tmp_path)] == ["KILLED"] * 2
 
 
-@pytest.mark.parametrize("engine", ["joblib", "ray"])
+@pytest.mark.parametrize("engine", ["joblib", RAY])
 def test_workers_of_a_killed_launcher_end(tmp_path, engine, request):
     endless = ("trainer.max_epochs=100000", "~trainer.callbacks.early_stopping")
     process = start(tmp_path, "-m", *request.getfixturevalue(engine), "seed=range(3)", *TINY, *endless)

@@ -28,8 +28,9 @@ def main() -> None:
     loader.install()
     code = _launched()
     rays.end()
+    missing = False
     try:
-        dispatch.settle()
+        missing = dispatch.settle()
     except OSError:
         if not code:  # else what the system refuses has been said
             raise
@@ -38,7 +39,7 @@ def main() -> None:
         summary.summary(rows)
     if code:
         sys.exit(code)
-    if any(row.status in ("failed", "killed") for row in rows):
+    if missing or any(row.status in ("failed", "killed") for row in rows):
         sys.exit(1)
 
 

@@ -71,7 +71,13 @@ class Repository(ConfigRepository):
         """Return what a file holds, as a copy: composing changes it."""
         read = self._read.setdefault(tuple((source.scheme(), source.path) for source in self.sources), {})
         if config_path not in read:
-            read[config_path] = pickle.dumps(super().load_config(config_path))  # copies six times faster than deepcopy
+            new: ConfigResult | None = super().load_config(config_path)
+            try:
+                read[config_path] = pickle.dumps(new)  # copies six times faster than deepcopy
+            except (
+                pickle.PicklingError
+            ):  # in a launcher's process, which has classes that the launch has sent, not modules'
+                return new
         found: ConfigResult | None = pickle.loads(read[config_path])
         return found
 

@@ -1,14 +1,27 @@
-"""A launch through submitit: what submitit says of itself goes into the launch's log, once, and never to the terminal."""
+"""A launch through submitit: its words go into the launch's log, once, and a job that is lost ends no other."""
 
 from __future__ import annotations
 
+import contextlib
+import getpass
+import io
+import itertools
 import logging
 import re
+import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
+from typing import Any
+
+from hydra.core.utils import JobReturn, JobStatus
 
 LOG = "launch.log"  # in the launch's folder
+
+lost: dict[
+    int, str
+] = {}  # jobs of this launch that have ended without a word, by their numbers, and what is known of why
 
 
 class Once(logging.Filter):
@@ -27,16 +40,29 @@ class Once(logging.Filter):
         return new
 
 
-def begin(folder: Path) -> None:
-    """Have the submitit of this process write into the log of a launch, and ask Slurm without words on the terminal."""
-    from submitit.core import logger  # noqa: PLC0415 - of an extra, and only for its launchers
-    from submitit.slurm.slurm import SlurmInfoWatcher, SlurmJob  # noqa: PLC0415
+def begin(folder: Path, slurm: bool) -> None:
+    """Have the submitit of this process write into the log of a launch, and ask Slurm without words on the terminal.
 
+    The process ends with one sentence where the jobs are for Slurm and this machine does not have it.
+    """
+    from submitit.core import logger  # noqa: PLC0415 - of an extra, and only for its launchers
+    from submitit.core.core import Job  # noqa: PLC0415
+    from submitit.slurm.slurm import SlurmExecutor, SlurmJob  # noqa: PLC0415
+
+    if slurm and shutil.which("srun") is None:
+        sys.exit("hydra/launcher=submitit_slurm needs Slurm, and there is no srun on this machine")
     log = logger.get_logger()
     handler = logging.FileHandler(folder / LOG, delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     handler.addFilter(Once())
     log.handlers, log.propagate = [handler], False
+    SlurmJob.watcher = _watcher(log)(delay_s=SlurmJob.watcher._delay_s)
+    Job.results = _results(Job.results)  # type: ignore[method-assign]
+    SlurmExecutor._submit_command = _submit(SlurmExecutor._submit_command)  # type: ignore[method-assign]
+
+
+def _watcher(log: logging.Logger) -> Any:
+    from submitit.slurm.slurm import SlurmInfoWatcher  # noqa: PLC0415
 
     class Watcher(SlurmInfoWatcher):
         """Asks for the states of jobs as submitit does; where Slurm keeps no accounts that is said in the log."""
@@ -51,15 +77,62 @@ def begin(folder: Path) -> None:
                 done = subprocess.run(command, capture_output=True, text=True, check=True)
             except OSError as error:
                 log.warning("%s cannot be asked for the states of jobs: %s", command[0], error)
+                self._ask_queue()
             except subprocess.CalledProcessError as error:
                 why = error.stderr.strip() or f"exit code {error.returncode}"
                 log.warning(
                     "%s does not tell the states of jobs, which are known by their results: %s", command[0], why
                 )
+                self._ask_queue()
             else:
                 self._info_dict.update(self.read_info(done.stdout))
             self._last_status_check = time.time()
             waiting = self._registered - self._finished
             self._finished |= {job for job in waiting if self.is_done(job, mode="cache")}
 
-    SlurmJob.watcher = Watcher(delay_s=SlurmJob.watcher._delay_s)
+        def _ask_queue(self) -> None:
+            """Take note of the jobs that neither wait nor run: they will bring no result if they have not."""
+            command = ["squeue", "--noheader", "--array", f"--user={getpass.getuser()}", "--format=%i"]
+            with contextlib.suppress(OSError, subprocess.CalledProcessError):
+                queued = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+                gone = self._registered - self._finished - set(queued)
+                self._info_dict |= {job: {"State": "it is no longer in the queue of Slurm"} for job in gone}
+
+    return Watcher
+
+
+def _results(wait: Any) -> Any:
+    """Return submitit's way to wait for a job, with a job that ends without a result noted in place of raised."""
+    from submitit.core.utils import FailedJobError, UncompletedJobError  # noqa: PLC0415
+
+    numbers = itertools.count()  # a launcher waits for its jobs in their order
+
+    def results(job: Any) -> list[Any]:
+        number = next(numbers)
+        try:
+            return list(wait(job))
+        except FailedJobError:
+            _, trace = job._get_outcome_and_result()
+            lost[number] = trace.strip().splitlines()[-1]
+        except UncompletedJobError:
+            lost[number] = job.state
+        nothing = JobReturn(status=JobStatus.COMPLETED)
+        nothing.return_value = None
+        return [nothing]
+
+    return results
+
+
+def _submit(submit: Any) -> Any:
+    """Return submitit's way to send jobs to Slurm, with one sentence of ValueError where Slurm does not take them."""
+    from submitit.core.utils import FailedJobError  # noqa: PLC0415
+
+    def sent(executor: Any, command: str) -> Any:
+        try:
+            with contextlib.redirect_stderr(io.StringIO()):  # where submitit prints what it raises
+                return submit(executor, command)
+        except FailedJobError as error:
+            said = (str(error).strip().splitlines() or ["it does not say why"])[-1]
+            raise ValueError(f"Slurm does not take the jobs: {said.removeprefix('sbatch: error: ')}") from error
+
+    return sent

@@ -24,7 +24,7 @@ from neuroexp.machine import places, reach
 from neuroexp.machine.sentence import sentence
 from neuroexp.settings import bounds, callables, combinations, sources, trust
 from neuroexp.store.job import Job
-from neuroexp.sweep import launch, summary
+from neuroexp.sweep import cluster, launch, summary
 from neuroexp.sweep.attempt import recorded, run
 from neuroexp.sweep.naming import title, typed
 from neuroexp.sweep.outcome import RESULT, Outcome
@@ -140,15 +140,22 @@ def _abandon(facts: dict[str, Any], outcome: Outcome) -> None:
             log.warning("%s", error)
 
 
-def settle() -> None:
-    """Give the jobs of this launch that were cut off without a word their result: killed. A cluster's jobs go on."""
+def settle() -> bool:
+    """Give the jobs of this launch that were cut off without a word their result: killed. A cluster's jobs go on.
+
+    Return whether jobs that a cluster has lost have left no result.
+    """
     place = places.of_launch()
     if place is None:
-        return
+        return False
     unended = launch.unended(place)
-    if unended and (launch.facts(place) or {"cluster": False})["cluster"]:
-        summary.goes_on(len(unended))
-        return
+    if (launch.facts(place) or {"cluster": False})["cluster"]:
+        going = [job for job in unended if job[1]["job"] not in cluster.lost]
+        if going:
+            summary.goes_on(len(going))
+        unended = [job for job in unended if job not in going]
+    known = {row.job for row in launch.results(place)}
+    lost = {number: why for number, why in cluster.lost.items() if number not in known}
     for path, facts in unended:
         outcome = Outcome(
             job=facts["job"],
@@ -160,6 +167,8 @@ def settle() -> None:
         )
         _abandon(facts, outcome)
         outcome.write(path)
+    summary.lost(lost)
+    return bool(lost)
 
 
 @cache

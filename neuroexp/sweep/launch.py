@@ -58,9 +58,10 @@ class Launch(Callback):
         jobs = None if values is None else math.prod(values.values())
         swept = [key for key, count in (values or {}).items() if count > 1]
         folder = Path(config.hydra.sweep.dir).absolute()
-        _describe(folder, jobs, launcher.endswith(".SlurmLauncher"), swept)
+        slurm = launcher.endswith(".SlurmLauncher")
+        _describe(folder, jobs, slurm, swept)
         if "submitit" in launcher:
-            cluster.begin(folder)
+            cluster.begin(folder, slurm)
         if launcher.endswith(".RayLauncher"):
             rays.begin(OmegaConf.to_container(config.hydra.launcher.ray.init, resolve=True))  # type: ignore[arg-type]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -39,6 +39,14 @@ def goes_on(jobs: int) -> None:
     """Say that a launch has ended without its jobs."""
     which = "1 job goes" if jobs == 1 else f"{jobs} jobs go"
     console().print(f"\n{which} on in the cluster: neuroexp status shows them, scancel ends them.")
+
+
+def lost(jobs: Mapping[int, str]) -> None:
+    """Say of each job that has ended without a result what is known of why."""
+    for number, why in jobs.items():
+        console().print(f"job {number} has left no result: {plain(why, 2000)}", markup=False, soft_wrap=True)
+    if jobs:
+        console().print("Type the same command again to do what is missing.")
 
 
 def summary(rows: Sequence[Outcome]) -> None:
