@@ -74,9 +74,8 @@ class Repository(ConfigRepository):
             new: ConfigResult | None = super().load_config(config_path)
             try:
                 read[config_path] = pickle.dumps(new)  # copies six times faster than deepcopy
-            except (
-                pickle.PicklingError
-            ):  # in a launcher's process, which has classes that the launch has sent, not modules'
+            except pickle.PicklingError:
+                # a launcher's process, whose classes came with the job and are not those of its modules
                 return new
         found: ConfigResult | None = pickle.loads(read[config_path])
         return found

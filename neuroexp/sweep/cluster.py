@@ -19,9 +19,8 @@ from hydra.core.utils import JobReturn, JobStatus
 
 LOG = "launch.log"  # in the launch's folder
 
-lost: dict[
-    int, str
-] = {}  # jobs of this launch that have ended without a word, by their numbers, and what is known of why
+# jobs of this launch that have ended without a word, by their numbers, and what is known of why
+lost: dict[int, str] = {}
 
 
 class Once(logging.Filter):
