@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
 import os
+import pwd
 import secrets
 import shutil
 import signal
@@ -13,12 +13,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel", "scontrol", "sacct")
 ACCOUNTING = ("slurmdbd", "mariadbd")
 PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"  # where Debian has daemons, and users often do not look
+USER = pwd.getpwuid(os.getuid()).pw_name
 TRIES = 3  # another program may take a port between its choice and its use
 START_S, STOP_S = 60.0, 60.0  # on a machine that has much else to do; an idle one takes two to five seconds
 
@@ -110,7 +111,7 @@ class Cluster:
 
     def clear(self) -> None:
         """Cancel every job, and wait until they have ended."""
-        self.ask("scancel", f"--user={getpass.getuser()}")
+        self.ask("scancel", f"--user={USER}")
         deadline = time.monotonic() + STOP_S
         while left := self.jobs():
             assert time.monotonic() < deadline, f"jobs {left} of Slurm do not end"
@@ -128,6 +129,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 def keep(folder: Path, accounting: bool) -> None:
     """Be the process that keeps a cluster: it runs until nobody holds the other end of stdin."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # by way of what ends the daemons
     daemons: list[subprocess.Popen[bytes]] = []
     try:
         for attempt in range(TRIES):
@@ -149,7 +151,7 @@ def keep(folder: Path, accounting: bool) -> None:
 def start(folder: Path, accounting: bool, daemons: list[subprocess.Popen[bytes]]) -> None:
     """Start the daemons of a cluster one by one, and wait until it takes jobs."""
     ports = free_ports("slurmctld", "slurmd", "slurmdbd", "mariadbd")
-    facts = {"folder": folder, "host": socket.gethostname().partition(".")[0], "user": getpass.getuser(), **ports}
+    facts = {"folder": folder, "host": socket.gethostname().partition(".")[0], "user": USER, **ports}
     write(folder / "munge.key", secrets.token_hex(64))
     write(folder / "slurm.conf", (CONF + (ACCOUNTING_CONF if accounting else "")).format_map(facts))
     write(folder / "slurmdbd.conf", SLURMDBD_CONF.format_map(facts))
@@ -220,10 +222,10 @@ def idle(folder: Path) -> bool:
     return told.stdout.strip() == "idle"
 
 
-def wait(folder: Path, daemons: Sequence[subprocess.Popen[bytes]], found: object) -> None:
+def wait(folder: Path, daemons: Sequence[subprocess.Popen[bytes]], found: Callable[[], object]) -> None:
     """Wait until something is so; raise RuntimeError when a daemon ends, or none of it comes."""
     deadline = time.monotonic() + START_S
-    while not found():  # type: ignore[operator]
+    while not found():
         ended = [daemon.args[0] for daemon in daemons if daemon.poll() is not None]  # type: ignore[index]
         if ended or time.monotonic() > deadline:
             logs = [f"{path.name}: {path.read_text(errors='replace')[-1000:]}" for path in folder.glob("*.log")]
@@ -236,7 +238,7 @@ def stop(folder: Path, daemons: list[subprocess.Popen[bytes]]) -> None:
     if len(daemons) > 1:
         for words in ([], ["--full", "--signal=KILL"]):  # what waits, and what runs
             with contextlib.suppress(subprocess.TimeoutExpired):
-                line = ["scancel", f"--user={getpass.getuser()}", *words]
+                line = ["scancel", f"--user={USER}", *words]
                 subprocess.run(
                     line, env=os.environ | environment(folder), stderr=subprocess.DEVNULL, timeout=10, check=False
                 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
 import io
 import itertools
 import logging
@@ -91,7 +90,7 @@ def _watcher(log: logging.Logger) -> Any:
 
         def _ask_queue(self) -> None:
             """Take note of the jobs that neither wait nor run: they will bring no result if they have not."""
-            command = ["squeue", "--noheader", "--array", f"--user={getpass.getuser()}", "--format=%i"]
+            command = ["squeue", "--noheader", "--me", "--array", "--format=%i"]
             with contextlib.suppress(OSError, subprocess.CalledProcessError):
                 queued = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
                 gone = self._registered - self._finished - set(queued)
