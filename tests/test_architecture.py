@@ -13,7 +13,7 @@ PACKAGE = ROOT / "neuroexp"
 
 # room -> the rooms below it that it uses; what stands in none of these lines is never imported there
 ROOMS = {
-    "__main__": {"__version__", "commands", "terminal"},
+    "__main__": {"__version__", "commands", "machine", "terminal"},
     "commands": {
         "completion", "cost", "data", "deploy", "downloads", "evaluation", "machine", "replay", "settings", "store", "sweep",
         "terminal", "training",
