@@ -262,6 +262,25 @@ def test_jobs_on_slurm_go_on_without_their_launch(slurm, tmp_path):
     assert (again.returncode, "skipped" in out) == (0, True), out
 
 
+def test_after_ctrl_c_it_is_told_what_goes_on_or_waits_on_slurm(cluster, slurm, typed, tmp_path):
+    words = ("seed=range(3)", "trainer.max_epochs=100000", "~trainer.callbacks.early_stopping")
+    process = start(tmp_path, "-m", *slurm, *TINY, *words)
+    wait_for(lambda: len(list((tmp_path / "outputs" / "cells").glob("*/*/best.ckpt"))) == 2)  # there are two processors
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, out
+    [array] = {job.partition("_")[0] for job in cluster.jobs()}
+    assert f"3 jobs go on in the cluster: neuroexp status shows them, scancel {array} ends them." in out
+    status = typed(tmp_path, "status").stdout
+    assert "0 of 3 jobs: 2 running, 1 waiting in the cluster" in status
+    assert status.endswith(f"The launch has ended without them: scancel {array} ends them too.\n")
+    assert "cut off" not in status
+    cluster.clear()
+    status = typed(tmp_path, "status").stdout
+    assert "type the same command again to do the rest" in status
+    assert "in the cluster" not in status
+
+
 @pytest.mark.parametrize("engine", ["joblib", RAY])
 def test_ctrl_c_under_joblib_and_ray(tmp_path, engine, request):
     endless = ("trainer.max_epochs=100000", "~trainer.callbacks.early_stopping")

@@ -16,7 +16,11 @@ from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
 
-LOG = "launch.log"  # in the launch's folder
+from neuroexp.machine import files
+
+LOG, QUEUE = "launch.log", "queue.json"  # in the launch's folder
+QUEUE_SHAPE: files.Shape = {"id": files.text}  # under which Slurm has the jobs of a launch: of one, or of an array
+ASK_S = 60.0
 
 # jobs of this launch that have ended without a word, by their numbers, and what is known of why
 lost: dict[int, str] = {}
@@ -56,7 +60,7 @@ def begin(folder: Path, slurm: bool) -> None:
     log.handlers, log.propagate = [handler], False
     SlurmJob.watcher = _watcher(log)(delay_s=SlurmJob.watcher._delay_s)
     Job.results = _results(Job.results)  # type: ignore[method-assign]
-    SlurmExecutor._submit_command = _submit(SlurmExecutor._submit_command)  # type: ignore[method-assign]
+    SlurmExecutor._submit_command = _submit(SlurmExecutor._submit_command, folder)  # type: ignore[method-assign]
 
 
 def _watcher(log: logging.Logger) -> Any:
@@ -121,16 +125,44 @@ def _results(wait: Any) -> Any:
     return results
 
 
-def _submit(submit: Any) -> Any:
-    """Return submitit's way to send jobs to Slurm, with one sentence of ValueError where Slurm does not take them."""
+def _submit(submit: Any, folder: Path) -> Any:
+    """Return submitit's way to send jobs to Slurm, which leaves their number in the folder of a launch.
+
+    Where Slurm does not take them it raises ValueError with one sentence.
+    """
     from submitit.core.utils import FailedJobError  # noqa: PLC0415
 
     def sent(executor: Any, command: str) -> Any:
         try:
             with contextlib.redirect_stderr(io.StringIO()):  # where submitit prints what it raises
-                return submit(executor, command)
+                job = submit(executor, command)
         except FailedJobError as error:
             said = (str(error).strip().splitlines() or ["it does not say why"])[-1]
             raise ValueError(f"Slurm does not take the jobs: {said.removeprefix('sbatch: error: ')}") from error
+        files.write(folder / QUEUE, {"id": job.job_id.partition("_")[0]})
+        return job
 
     return sent
+
+
+def number(folder: Path) -> str | None:
+    """Return under which number Slurm has the jobs of a launch; None when it has taken nothing."""
+    found = files.read(folder / QUEUE, QUEUE_SHAPE)
+    return None if found is None else found["id"]
+
+
+def states(folder: Path) -> dict[int, str] | None:
+    """Return the states of the jobs of a launch that wait or run, such as PENDING, by the jobs' numbers.
+
+    None where Slurm cannot be asked.
+    """
+    taken = number(folder)
+    if taken is None:
+        return {}
+    command = ["squeue", "--noheader", "--array", f"--user={getpass.getuser()}", "--format=%F %K %T"]
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=ASK_S).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    jobs = [line.split() for line in said.splitlines()]
+    return {int(index) if index.isdigit() else 0: state for job, index, state in jobs if job == taken}

@@ -149,12 +149,13 @@ def settle() -> bool:
     if place is None:
         return False
     unended = launch.unended(place)
-    if (launch.facts(place) or {"cluster": False})["cluster"]:
-        going = [job for job in unended if job[1]["job"] not in cluster.lost]
-        if going:
-            summary.goes_on(len(going))
-        unended = [job for job in unended if job not in going]
     known = {row.job for row in launch.results(place)}
+    if (launch.facts(place) or {"cluster": False})["cluster"]:
+        begun = [job for job in unended if job[1]["job"] not in cluster.lost]
+        left = cluster.states(place)
+        if going := len(begun) if left is None else len(left.keys() - known - cluster.lost.keys()):
+            summary.goes_on(going, cluster.number(place))
+        unended = [job for job in unended if job not in begun]
     lost = {number: why for number, why in cluster.lost.items() if number not in known}
     for path, facts in unended:
         outcome = Outcome(

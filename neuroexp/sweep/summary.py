@@ -35,10 +35,11 @@ SHORT = {  # in narrow terminals
 COLOURS = {"failed": "red", "killed": "yellow", "left": "yellow", "elsewhere": "cyan"}
 
 
-def goes_on(jobs: int) -> None:
-    """Say that a launch has ended without its jobs."""
-    which = "1 job goes" if jobs == 1 else f"{jobs} jobs go"
-    console().print(f"\n{which} on in the cluster: neuroexp status shows them, scancel ends them.")
+def goes_on(jobs: int, number: str | None) -> None:
+    """Say that a launch has ended without its jobs, which a cluster has under a number."""
+    which, they = ("1 job goes", "it") if jobs == 1 else (f"{jobs} jobs go", "them")
+    end = "scancel" if number is None else f"scancel {number}"
+    console().print(f"\n{which} on in the cluster: neuroexp status shows {they}, {end} ends {they}.")
 
 
 def lost(jobs: Mapping[int, str]) -> None:
