@@ -94,10 +94,8 @@ def _watcher(log: logging.Logger) -> Any:
 
         def _ask_queue(self) -> None:
             """Take note of the jobs that neither wait nor run: they will bring no result if they have not."""
-            command = ["squeue", "--noheader", "--me", "--array", "--format=%i"]
-            with contextlib.suppress(OSError, subprocess.CalledProcessError):
-                queued = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-                gone = self._registered - self._finished - set(queued)
+            if (queued := _queue("%i")) is not None:
+                gone = self._registered - self._finished - {job for (job,) in queued}
                 self._info_dict |= {job: {"State": "it is no longer in the queue of Slurm"} for job in gone}
 
     return Watcher
@@ -159,10 +157,17 @@ def states(folder: Path) -> dict[int, str] | None:
     taken = number(folder)
     if taken is None:
         return {}
-    command = ["squeue", "--noheader", "--array", f"--user={getpass.getuser()}", "--format=%F %K %T"]
+    queued = _queue("%F %K %T")
+    if queued is None:
+        return None
+    return {int(index) if index.isdigit() else 0: state for job, index, state in queued if job == taken}
+
+
+def _queue(form: str) -> list[list[str]] | None:
+    """Return the words of each line that Slurm's queue has of this user's jobs; None where it cannot be asked."""
+    command = ["squeue", "--noheader", "--me", "--array", f"--format={form}"]
     try:
         said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=ASK_S).stdout
     except (OSError, subprocess.SubprocessError):
         return None
-    jobs = [line.split() for line in said.splitlines()]
-    return {int(index) if index.isdigit() else 0: state for job, index, state in jobs if job == taken}
+    return [line.split() for line in said.splitlines()]
