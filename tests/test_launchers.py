@@ -225,9 +225,8 @@ def test_what_slurm_does_not_take_ends_in_a_sentence(neuroexp, slurm, monkeypatc
 def test_a_slurm_ends_with_the_process_that_started_it(clusters, tmp_path):
     clusters(False)  # skips where there is none
     code = "import cluster, os; print(cluster.Cluster(False).folder, flush=True); os.kill(os.getpid(), 9)"
-    words = [sys.executable, "-c", code]
-    here = Path(__file__).parent
-    done = subprocess.run(words, cwd=here, stdout=subprocess.PIPE, text=True, timeout=120, check=False)
+    words = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); {code}"]
+    done = subprocess.run(words, stdout=subprocess.PIPE, text=True, timeout=120, check=False)
     assert done.returncode == -signal.SIGKILL
     folder = Path(done.stdout.strip())
     wait_for(lambda: not folder.exists())

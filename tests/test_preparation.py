@@ -245,7 +245,7 @@ def test_estimated_snr_lands_on_table_1(rat, shared):
 
 
 def test_a_lower_snr_leaves_fewer_evoked_caps_among_those_found(prepared, shared):
-    weak = prepare(eng_simulated.read(rat=9, duration_s=14), SETTINGS, 100, RATE, str(shared / "cache"))
+    weak = prepare(eng_simulated.read(rat=9), SETTINGS, 100, RATE, str(shared / "cache"))
 
     def evoked(signatures):
         return np.mean([chosen(signatures).facts[f"cap_evoked_{name}"] for name in CLASSES])

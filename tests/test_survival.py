@@ -62,6 +62,33 @@ class Swallow(MLDCNN):
         raise AttributeError('half imported')
 """
 
+HELD = """
+import os, time
+from pathlib import Path
+from neuroexp.models.mldcnn import MLDCNN
+
+class Held(MLDCNN):
+    steps = 0
+
+    def forward(self, x):  # waits in the middle of its training where it is told to
+        self.steps += self.training
+        if self.steps == 12 and 'HELD' in os.environ:
+            Path(os.environ['HELD'], 'reached').touch()
+            while not Path(os.environ['HELD'], 'go').exists():
+                time.sleep(0.05)
+        return super().forward(x)
+"""
+
+
+@pytest.fixture
+def held(tmp_path):
+    """Words of a training that waits before its 12th step, and what has it wait, until there is a file `go` in a folder."""
+    (tmp_path / "held").mkdir()
+    (tmp_path / "held" / "held.py").write_text(HELD)
+    epochs = ("trainer.max_epochs=6", "~trainer.callbacks.early_stopping")
+    words = (*TINY, "model._target_=held.Held", "trusted=[held]", *epochs)
+    return words, {"PYTHONPATH": str(tmp_path / "held")}, {"HELD": str(tmp_path / "held")}
+
 
 @pytest.fixture
 def faulty(tmp_path):
@@ -89,41 +116,36 @@ def wait_for(found, seconds=120):
     return value
 
 
-def epoch(folder: Path) -> int:
-    files = list((folder / "outputs").glob("*/progress.json"))
-    return json.loads(files[0].read_text())["epoch"] if files else 0
-
-
 def scores_of(result: dict) -> dict:
     named = ("test/", "control/", CONVERGED)
     return {name: value for name, value in result["scores"].items() if name.startswith(named)}
 
 
-def test_a_killed_training_goes_on_where_it_was_to_the_same_scores(neuroexp, begin, tmp_path):
-    # so many that it is not at its end when it is first seen to be under way
-    words = (*TINY, "trainer.max_epochs=40", "~trainer.callbacks.early_stopping", "checkpoint_s=0")
-    process = begin(tmp_path, *words)
-    wait_for(lambda: epoch(tmp_path) > 3)
+def test_a_killed_training_goes_on_where_it_was_to_the_same_scores(neuroexp, begin, tmp_path, held):
+    words, found, wait = held
+    words = (*words, "checkpoint_s=0")
+    process = begin(tmp_path, *words, **found, **wait)
+    wait_for((tmp_path / "held" / "reached").exists)
     process.kill()
     process.communicate()
     [killed] = runs(tmp_path)
     assert killed.info.status == "RUNNING"  # it had no time to say more
     with pytest.raises(ValueError, match=f"run {killed.info.run_id} is running: it has no tested network"):
         finished_run.read(store(tmp_path).uri, killed.info.run_id)
-    again = neuroexp(*words)
+    again = neuroexp(*words, **found)
     assert again.code == 0, again.out
     first, second = runs(tmp_path)
     assert (first.info.status, second.info.status) == ("KILLED", "FINISHED")
     log = next((tmp_path / "outputs" / "artifacts" / second.info.run_id).rglob("job.log")).read_text()
     assert "continues from" in log
     assert "epoch 0:" not in log
-    assert "epoch 39:" in log
+    assert "epoch 5:" in log
     history = store(tmp_path).client.get_metric_history(second.info.run_id, "val/loss")
-    assert [point.step for point in history] == list(range(40))
+    assert [point.step for point in history] == list(range(6))
     for left in ("*.ckpt*", "*.part", "files"):
         assert not list((tmp_path / "outputs").rglob(left))
     (tmp_path / "undisturbed").mkdir()
-    undisturbed = neuroexp(*words, folder=tmp_path / "undisturbed")
+    undisturbed = neuroexp(*words, folder=tmp_path / "undisturbed", **found)
     [expected], [resumed] = undisturbed.results(), again.results()
     assert scores_of(resumed) == scores_of(expected)
     assert CONVERGED in scores_of(resumed)
@@ -220,18 +242,19 @@ socket.gethostname = lambda: "elsewhere"
 """
 
 
-def test_of_a_launch_that_was_suspended_and_its_rival_one_counts(begin, forks, tmp_path):
+def test_of_a_launch_that_was_suspended_and_its_rival_one_counts(begin, forks, tmp_path, held):
     folders = [tmp_path / "a", tmp_path / "b"]
     for folder in folders:
         folder.mkdir()
     uri = f"tracking.uri=sqlite:///{tmp_path}/outputs/mlflow.db"
-    words = (*TINY, "trainer.max_epochs=60", "~trainer.callbacks.early_stopping", uri)
-    stale = {"NEUROEXP_STALE_S": "3"}
-    (tmp_path / "elsewhere.py").write_text(ELSEWHERE)
-    suspended = forks.start(folders[0], "elsewhere", words, stale | {"PYTHONPATH": str(tmp_path)})
+    words, found, wait = held
+    words, stale = (*words, uri), found | {"NEUROEXP_STALE_S": "3"}
+    (tmp_path / "held" / "elsewhere.py").write_text(ELSEWHERE)
+    suspended = forks.start(folders[0], "elsewhere", words, stale | wait)
     try:
-        wait_for(lambda: epoch(folders[0]) > 2)
+        wait_for((tmp_path / "held" / "reached").exists)
         os.kill(suspended.pid, signal.SIGSTOP)
+        (tmp_path / "held" / "go").touch()
         time.sleep(4)
         rival = begin(folders[1], *words, **stale)
         out, _ = rival.communicate(timeout=300)
@@ -277,18 +300,19 @@ def server(folder: Path, port: int) -> subprocess.Popen:
     return process
 
 
-def test_what_ends_while_the_store_is_away_is_delivered_once(neuroexp, begin, typed, tmp_path):
+def test_what_ends_while_the_store_is_away_is_delivered_once(neuroexp, begin, typed, tmp_path, held):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    where = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}"}
-    words = (*TINY, "trainer.max_epochs=40", "~trainer.callbacks.early_stopping")
+    words, found, wait = held
+    where = found | {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}"}
     serving = server(tmp_path, port)
     try:
-        process = begin(tmp_path, *words, **where)
-        wait_for(lambda: epoch(tmp_path) > 2)
+        process = begin(tmp_path, *words, **where, **wait)
+        wait_for((tmp_path / "held" / "reached").exists)
         os.killpg(serving.pid, signal.SIGKILL)  # in the middle
         serving.wait()
+        (tmp_path / "held" / "go").touch()
         out, _ = process.communicate(timeout=180)
         assert process.returncode == 0, out
         assert out.count("does not answer") == 1
@@ -314,7 +338,7 @@ def test_what_ends_while_the_store_is_away_is_delivered_once(neuroexp, begin, ty
         [run] = client.search_runs([client.get_experiment_by_name("scratch").experiment_id])
         assert run.info.status == "FINISHED"
         assert run.data.metrics["test/f1"] == json.loads(json.dumps(offline.results()[0]["scores"]["test/f1"]))
-        assert len(client.get_metric_history(run.info.run_id, "val/loss")) == 40
+        assert len(client.get_metric_history(run.info.run_id, "val/loss")) == 6
         assert {"plots", "model.pt"} <= {file.path for file in client.list_artifacts(run.info.run_id)}
     finally:
         if serving.poll() is None:
