@@ -549,7 +549,7 @@ class Own(nn.Sequential):
 """
 
 
-def test_a_network_of_ones_own_needs_no_checkout_and_a_run_of_it_trust(afresh, tmp_path):
+def test_a_network_of_ones_own_needs_no_checkout_and_a_run_of_it_trust(afresh, typed, tmp_path):
     (tmp_path / "mine" / "model").mkdir(parents=True)
     (tmp_path / "mine" / "model" / "own.yaml").write_text("_target_: own_networks.Own\nwidth: 16\n")
     (tmp_path / "own_networks.py").write_text(OWN)
@@ -559,20 +559,19 @@ def test_a_network_of_ones_own_needs_no_checkout_and_a_run_of_it_trust(afresh, t
     assert done.code == 0, done.out
     assert [result["status"] for result in done.results()] == ["finished", "finished"]
     for module, says in (("plan", "1 finished run"), ("cost", "own W20 S50")):
-        line = [sys.executable, "-m", "neuroexp", module, *words, "model=own", *(SMALL * (module == "plan"))]
-        line += ["seed=1"] * (module == "plan")
-        found = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
+        planned = (*SMALL, "seed=1") if module == "plan" else ()
+        found = typed(tmp_path, module, *words, "model=own", *planned)
         assert found.returncode == 0, found.stderr
         assert says in found.stdout
     run_id = done.results()[0]["run_id"]
     code = f"from neuroexp.deploy import restore; restore.load(restore.ask(['{run_id}', *__import__('sys').argv[1:]], 'usage'))"
-    for typed, says in (
+    for trusting, says in (
         ([], "type 'trusted=[own_networks]' on this command line"),
         (["trusted=[pathlib]"], "_target_=own_networks.Own is refused"),
         (["trusted=[own_networks]"], ""),
     ):
         environment = os.environ | {"PYTHONSAFEPATH": "1"}
-        line = [sys.executable, "-c", code, *typed]
+        line = [sys.executable, "-c", code, *trusting]
         found = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         assert (found.returncode == 0) == (not says), found.stderr
         assert says in found.stderr
