@@ -197,7 +197,7 @@ def refused(said: Said, *words: str) -> None:
 
 MARKS = {  # of every test that needs one of these fixtures
     "process": {"forks", "afresh", "one_parser"},
-    "slow": {"prepared"},
+    "slow": {"prepared", "models", "cut_off"},
     "network": {"sample_recording"},
     "slurm": {"cluster"},
     "postgresql": {"postgres"},

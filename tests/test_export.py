@@ -126,6 +126,7 @@ def test_an_extra_that_is_missing_or_does_not_load_is_said_in_a_sentence(tmp_pat
         extras.needed("not_there_at_all", "lsl")
 
 
+@pytest.mark.slow
 def test_what_executorch_does_not_take_is_said_in_a_sentence(tmp_path):
     with pytest.raises(ValueError, match=r"decoder\.pte is left out: ExecuTorch takes recurrent layers apart"):
         executorch_file.write(decoder_of("lstm", 32), spec_of(64, 32, 3), tmp_path / "decoder.pte")
@@ -166,6 +167,7 @@ def test_an_executorch_program_that_is_foreign_or_damaged_is_refused(tmp_path):
         engines.of_file(path, "onnx")
 
 
+@pytest.mark.process
 def test_a_compiled_decoder_is_the_same():
     decoder = decoder_of("mldcnn", window=20)
     windows = microvolts(decoder, 1)
@@ -180,6 +182,7 @@ def test_what_openvino_cannot_run_is_said_in_a_sentence(tmp_path):
         engines.build("openvino", decoder_of("mldcnn", 20), {"onnx": path})
 
 
+@pytest.mark.slow
 def test_an_export_that_is_foreign_or_damaged_is_refused(tmp_path):
     path = tmp_path / "decoder.onnx"
     onnx_file.write(decoder_of("mldcnn", 20), spec_of(64, 20, 3), path)

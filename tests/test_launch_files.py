@@ -103,6 +103,7 @@ def test_status_names_what_is_damaged_and_shows_the_rest(launched, shown, name):
         assert json.loads(path.read_text()) == {"job": 5}
 
 
+@pytest.mark.slow
 @given(data=st.data())
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_a_file_says_the_bar_and_the_table_can_be_drawn(launched, data, capsys):

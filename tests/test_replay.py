@@ -241,6 +241,7 @@ def test_a_stopped_replay_leaves_the_whole_one_before_it(tmp_path):
     assert [one["stopped"] for one in kept] == [False, True]
 
 
+@pytest.mark.process
 def test_a_file_with_broken_channels_is_replayed_and_they_are_reported(simulated, tmp_path, capsys):
     values = simulated.signal.copy()
     values[100:200, 3], values[:, 7] = np.nan, 0

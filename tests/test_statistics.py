@@ -117,6 +117,7 @@ def test_p_values_are_those_of_every_permutation_ties_included(values):
     assert statistics._beyond(spans, chance, widest) == pytest.approx(exact(span, 1e-12))
 
 
+@pytest.mark.slow
 @given(scores)
 def test_friedmans_statistic_agrees_with_scipy(values):
     statistic, p = statistics.friedman(values)

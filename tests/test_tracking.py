@@ -240,6 +240,7 @@ def test_revision_and_environment_are_known():
     assert revision == {} or len(revision["mlflow.source.git.commit"]) == 40
 
 
+@pytest.mark.slow
 def test_of_those_who_begin_a_cell_at_once_from_different_ledgers_one_finishes_it(uri, tmp_path):
     def machine(number: int) -> None:  # as one that shares the store and nothing else
         store = open_store(uri, tmp_path)
