@@ -279,16 +279,16 @@ def test_trust_is_typed(monkeypatch, tmp_path):
         trust.trusted(["trusted=[..]"])
     with pytest.raises(ValueError, match=r"a configuration file says trusted=\[pathlib\].* type 'trusted=\[pathlib\]'"):
         trust.check_trust(["pathlib"])
-    (tmp_path / "nets_of_mine.py").write_text("import os\nfrom torch import nn\nclass Net(nn.Module):\n    pass\n")
+    (tmp_path / "nets_beside.py").write_text("import os\nfrom torch import nn\nclass Net(nn.Module):\n    pass\n")
     monkeypatch.setattr(sys, "path", list(sys.path))
-    trust.begin(["trusted=[nets_of_mine]"])
-    assert trust.check_trust(["nets_of_mine"]) == ("nets_of_mine",)
-    assert callables.find("nets_of_mine.Net", trust.trusted()).__name__ == "Net"
-    for target in ("nets_of_mine.os.system", "nets_of_mine.nn.Linear"):
-        with pytest.raises(ValueError, match=r"leads to .*, which is not among trusted=\[nets_of_mine\]"):
+    trust.begin(["trusted=[nets_beside]"])
+    assert trust.check_trust(["nets_beside"]) == ("nets_beside",)
+    assert callables.find("nets_beside.Net", trust.trusted()).__name__ == "Net"
+    for target in ("nets_beside.os.system", "nets_beside.nn.Linear"):
+        with pytest.raises(ValueError, match=r"leads to .*, which is not among trusted=\[nets_beside\]"):
             callables.find(target, trust.trusted())
-    for target in ("nets_of_mine.Not", "nets_of_mine.Net.nothing"):
-        with pytest.raises(ValueError, match="nets_of_mine defines no"):
+    for target in ("nets_beside.Not", "nets_beside.Net.nothing"):
+        with pytest.raises(ValueError, match="nets_beside defines no"):
             callables.find(target, trust.trusted())
     with pytest.raises(ValueError, match="there is no module gone"):
         callables.find("gone.Net", ["gone"])
