@@ -549,7 +549,7 @@ class Own(nn.Sequential):
 """
 
 
-def test_a_network_of_ones_own_needs_no_checkout_and_a_run_of_it_trust(afresh, typed, tmp_path):
+def test_a_network_of_ones_own_needs_no_checkout_and_a_run_of_it_trust(afresh, tmp_path):
     (tmp_path / "mine" / "model").mkdir(parents=True)
     (tmp_path / "mine" / "model" / "own.yaml").write_text("_target_: own_networks.Own\nwidth: 16\n")
     (tmp_path / "own_networks.py").write_text(OWN)
@@ -559,8 +559,9 @@ def test_a_network_of_ones_own_needs_no_checkout_and_a_run_of_it_trust(afresh, t
     assert done.code == 0, done.out
     assert [result["status"] for result in done.results()] == ["finished", "finished"]
     for module, says in (("plan", "1 finished run"), ("cost", "own W20 S50")):
-        planned = (*SMALL, "seed=1") if module == "plan" else ()
-        found = typed(tmp_path, module, *words, "model=own", *planned)
+        line = [sys.executable, "-m", "neuroexp", module, *words, "model=own"]
+        line += [*SMALL, "seed=1"] if module == "plan" else []
+        found = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert found.returncode == 0, found.stderr
         assert says in found.stdout
     run_id = done.results()[0]["run_id"]
